@@ -1,0 +1,168 @@
+package config
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/PitchConnect/fogispubsub/message"
+)
+
+// The defaults that are no channel name.
+const (
+	defaultServiceName         = "fogispubsub"
+	defaultHost                = "fogis-redis"
+	defaultPort                = "6379"
+	defaultRedisURL            = "redis://" + defaultHost + ":" + defaultPort
+	defaultTimeout             = 5 * time.Second
+	defaultMaxRetries          = 3
+	defaultRetryDelay          = time.Second
+	defaultHealthCheckInterval = 30 * time.Second
+	defaultBatchSize           = 1
+	defaultFallbackTimeout     = 30 * time.Second
+	defaultRequireReceivers    = 1
+)
+
+// Config is every setting of a client. The zero value is valid and means the
+// defaults; it is a plain value, to be copied and changed at will before a
+// client is made of it.
+type Config struct {
+	// ServiceName is the source in every message that the process sends.
+	// "" means fogispubsub.
+	ServiceName string
+
+	Redis    Redis
+	Channels Channels
+	Fallback Fallback
+
+	// RequireReceivers is how many listeners Redis must report for match
+	// updates before they count as delivered. Zero means 1; negative: none
+	// needed.
+	RequireReceivers int
+
+	// Ineffective names the variables that were set and checked but change
+	// nothing, in the order of the package's table. Only [FromEnv] fills it.
+	Ineffective []string
+}
+
+// Redis says where Redis is and how patiently it is treated.
+type Redis struct {
+	// Disabled sends everything by the fallback and subscribes to nothing.
+	Disabled bool
+	// DecidedBy is the variable that settled Disabled, REDIS_PUBSUB_ENABLED
+	// or REDIS_ENABLED; "" when neither was set.
+	DecidedBy string
+
+	// URL is a redis://, rediss:// or unix:// address; see [Redis.Endpoint].
+	// Zero means redis://fogis-redis:6379.
+	URL URL
+
+	// ConnectionTimeout bounds a dial and the whole Redis part of one
+	// Publish. Zero means 5 s.
+	ConnectionTimeout time.Duration
+	// SocketTimeout bounds the answer to a command. It is never applied to
+	// the wait for the next message: a subscription may be silent for days.
+	// Zero means 5 s.
+	SocketTimeout time.Duration
+
+	// MaxRetries is how often a Publish tries Redis again, within
+	// ConnectionTimeout. Zero means 3; negative: never.
+	MaxRetries int
+	// RetryDelay is the pause before the first such attempt. Zero means 1 s;
+	// negative: none.
+	RetryDelay time.Duration
+	// HealthCheckInterval is the silence after which a subscription proves
+	// by a probe that messages still arrive. Zero means 30 s; negative: never.
+	HealthCheckInterval time.Duration
+
+	// NoReconnect makes Run return the error that ended a subscription's
+	// connection (REDIS_AUTO_RECONNECT=false).
+	NoReconnect bool
+	// NoRetryOnTimeout hands a message to the next route as soon as an
+	// attempt ended without an answer (REDIS_RETRY_ON_TIMEOUT=false).
+	NoRetryOnTimeout bool
+}
+
+// Channels are the channel names of the three message types. "" means the
+// type's [message.Type.DefaultChannel]. No two may be equal.
+type Channels struct {
+	MatchUpdates    string
+	ProcessorStatus string
+	SystemAlerts    string
+}
+
+// Fallback says where match updates go when Redis did not take them.
+type Fallback struct {
+	// URL is an http:// or https:// address, with the path. Zero: no fallback.
+	URL URL
+	// Token is sent as a bearer token, and asked for by a receiver of ours.
+	Token Secret
+	// BatchSize is how many matches go into one request to a Python
+	// receiver. Zero means 1: it answers 200 when a match of many failed.
+	BatchSize int
+	// Timeout bounds one request. Zero means 30 s: a Python receiver answers
+	// only after its calls to Google Calendar.
+	Timeout time.Duration
+}
+
+// WithDefaults returns a copy of c in which every zero field that has a
+// default holds it. Fields that mean "off" by a negative number keep it.
+func (c Config) WithDefaults() Config {
+	setDefault(&c.ServiceName, defaultServiceName)
+	if c.Redis.URL.IsZero() {
+		c.Redis.URL = NewURL(defaultRedisURL)
+	}
+	setDefault(&c.Redis.ConnectionTimeout, defaultTimeout)
+	setDefault(&c.Redis.SocketTimeout, defaultTimeout)
+	setDefault(&c.Redis.MaxRetries, defaultMaxRetries)
+	setDefault(&c.Redis.RetryDelay, defaultRetryDelay)
+	setDefault(&c.Redis.HealthCheckInterval, defaultHealthCheckInterval)
+	setDefault(&c.Channels.MatchUpdates, message.ChannelMatchUpdates)
+	setDefault(&c.Channels.ProcessorStatus, message.ChannelProcessingStatus)
+	setDefault(&c.Channels.SystemAlerts, message.ChannelSystemAlerts)
+	setDefault(&c.Fallback.BatchSize, defaultBatchSize)
+	setDefault(&c.Fallback.Timeout, defaultFallbackTimeout)
+	setDefault(&c.RequireReceivers, defaultRequireReceivers)
+	return c
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Channel returns the channel that carries t: the configured one, else t's
+// default; "" for a type that has neither.
+func (c Config) Channel(t message.Type) string {
+	name := ""
+	switch t {
+	case message.TypeMatchUpdates:
+		name = c.Channels.MatchUpdates
+	case message.TypeProcessingStatus:
+		name = c.Channels.ProcessorStatus
+	case message.TypeSystemAlert:
+		name = c.Channels.SystemAlerts
+	}
+	if name == "" {
+		return t.DefaultChannel()
+	}
+	return name
+}
+
+// Warnings returns what is allowed but looks like a mistake, a sentence each,
+// in the order of the package's table. The limits are those of the first
+// configuration class of the Python services.
+func (c Config) Warnings() []string {
+	var warnings []string
+	if t := c.Redis.SocketTimeout; t > 30*time.Second {
+		warnings = append(warnings, fmt.Sprintf("REDIS_SOCKET_TIMEOUT is %s: a Redis that hangs is noticed only after that; 30s or less is usual", t))
+	}
+	if n := c.Redis.MaxRetries; n > 10 {
+		warnings = append(warnings, fmt.Sprintf("REDIS_MAX_RETRIES is %d: the fallback waits for them; 10 or fewer is usual", n))
+	}
+	if t := c.Redis.HealthCheckInterval; t > 0 && t < 10*time.Second {
+		warnings = append(warnings, fmt.Sprintf("REDIS_HEALTH_CHECK_INTERVAL is %s: every subscriber probes that often; 10s or more is usual", t))
+	}
+	return warnings
+}

@@ -1,0 +1,72 @@
+// Package config holds the settings of a FOGIS pub/sub client and is the only
+// part of this module that reads the environment.
+//
+//	cfg, err := config.FromEnv(os.Getenv)
+//
+// [FromEnv] reports every fault at once, in the order of the table below, as
+// one [*Error]. Settings may also be written by hand: the zero [Config] is
+// valid, a zero field means the default of its variable, a negative number
+// turns its feature off where the field says so, and [Config.Validate] finds
+// the same faults.
+//
+// # Forms
+//
+// White space around a value is dropped, and a variable that is then empty
+// counts as unset.
+//
+//   - A switch is true, 1, yes, y, on or enabled against false, 0, no, n, off
+//     or disabled, in any case. Anything else is a fault: the Python services
+//     take what they do not know for "off", and so REDIS_ENABLED=1 once turned
+//     the calendar's subscription off without a word.
+//   - A time is a number of seconds (5, 0.5) or has a unit (5s, 500ms, 2m), and
+//     is at most 24 hours.
+//   - A name has no white space, no control characters, and neither { nor },
+//     which Redis Cluster reads as a hash tag.
+//
+// # Variables
+//
+//	Name                            Default                    Form and effect
+//	REDIS_PUBSUB_ENABLED            on                         switch; off sends everything by the fallback and subscribes to nothing
+//	REDIS_ENABLED                   on                         switch; the same one under its other name: an explicit off of either wins
+//	REDIS_URL                       redis://fogis-redis:6379   redis://, rediss:// (TLS) or unix://, see Redis addresses
+//	REDIS_HOST                      fogis-redis                host name or IP address; read only without REDIS_URL
+//	REDIS_PORT                      6379                       1 to 65535; read only without REDIS_URL
+//	REDIS_DB                        0                          0 or more; read only without REDIS_URL; pub/sub ignores it
+//	REDIS_CONNECTION_TIMEOUT        REDIS_TIMEOUT              time; bounds a dial, and the whole Redis part of one Publish
+//	REDIS_SOCKET_TIMEOUT            REDIS_TIMEOUT              time; bounds a command's answer, never the wait for the next message
+//	REDIS_TIMEOUT                   5                          time; for the two above where they are unset
+//	REDIS_MAX_RETRIES               3                          0 or more; attempts after the first one of a Publish, 0 for none
+//	REDIS_RETRY_DELAY               1.0                        time, or 0 for none; before the first such attempt
+//	REDIS_HEALTH_CHECK_INTERVAL     30                         time, or 0 for never; silence after which a subscription is probed
+//	REDIS_AUTO_RECONNECT            on                         switch; off makes Run return when a subscription's connection ends
+//	REDIS_RETRY_ON_TIMEOUT          on                         switch; off sends a message whose outcome is unknown to the next route
+//	REDIS_SUBSCRIPTION_TIMEOUT      1                          time, or 0; checked, without effect: a read here waits for no poll
+//	REDIS_DECODE_RESPONSES          on                         switch; checked, without effect: messages are bytes
+//	REDIS_MATCH_UPDATES_CHANNEL     fogis:matches:updates      name; no two types may share a channel
+//	REDIS_PROCESSOR_STATUS_CHANNEL  fogis:processor:status     name
+//	REDIS_SYSTEM_ALERTS_CHANNEL     fogis:system:alerts        name
+//	FOGIS_SERVICE_NAME              fogispubsub                name; the source in every message that this process sends
+//	FOGIS_FALLBACK_URL              none                       http:// or https://; where match updates go when Redis did not take them
+//	FOGIS_FALLBACK_TOKEN            none                       visible ASCII without spaces; bearer token of the fallback, both sides
+//	FOGIS_FALLBACK_BATCH_SIZE       1                          1 or more; matches in one request to a Python receiver
+//	FOGIS_FALLBACK_TIMEOUT          30                         time; for one such request
+//	FOGIS_REQUIRE_RECEIVERS         1                          whole number; listeners that must get match updates, 0 means 1, negative: none needed
+//
+// # Redis addresses
+//
+//	redis://[user:password@]host[:port][/db]
+//	rediss://[user:password@]host[:port][/db]
+//	unix://[user:password@]/path/to/socket
+//
+// Of redis-py's query keys db, username, password and, with rediss, ssl_cert_reqs
+// (required or none) are known; any other is a fault, because time limits and
+// retries have variables of their own. Special characters of a password
+// must be percent-encoded. Lists of Cluster nodes and redis+sentinel:// come
+// with a later version.
+//
+// # Secrets
+//
+// Passwords and tokens sit in [URL] and [Secret], which hide them in every
+// printed form; Reveal gives the text to whoever dials. Faults describe the
+// shape of a value and never quote it.
+package config
