@@ -1,0 +1,198 @@
+package fogispubsub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/PitchConnect/fogispubsub/config"
+	"github.com/PitchConnect/fogispubsub/httpfallback"
+	"github.com/PitchConnect/fogispubsub/message"
+	"github.com/PitchConnect/fogispubsub/publisher"
+	"github.com/PitchConnect/fogispubsub/subscriber"
+)
+
+// The seams: packages of one level do not know each other and meet here.
+var (
+	_ publisher.Fallback    = (*httpfallback.Client)(nil)
+	_ httpfallback.Receiver = (*subscriber.Subscriber)(nil)
+	_ httpfallback.Receiver = (*Client)(nil)
+)
+
+// Options holds what the settings cannot say. The zero value is ready to use.
+type Options struct {
+	// Getenv is where [FromEnv] reads the settings; nil: [os.Getenv].
+	Getenv func(string) string
+	// Logger is used by all parts; nil: [slog.Default].
+	Logger *slog.Logger
+	// Redis changes the options of every Redis connection before it is used,
+	// for a Dialer or TLS settings of one's own; nil: no change.
+	Redis func(*redis.Options)
+	// Publisher and Subscriber set the two halves. What is zero here comes
+	// from the settings, then from the defaults.
+	Publisher  publisher.Options
+	Subscriber subscriber.Options
+}
+
+// Client is both halves of the SDK over one configuration. Its methods may be
+// called by several goroutines; handlers are registered before Run.
+type Client struct {
+	config     config.Config
+	logger     *slog.Logger
+	redis      *redis.Client
+	fallback   *httpfallback.Client
+	publisher  *publisher.Publisher
+	subscriber *subscriber.Subscriber
+}
+
+// FromEnv makes a client from the environment variables that package config
+// lists. The error names every variable at fault.
+func FromEnv(opts Options) (*Client, error) {
+	getenv := opts.Getenv
+	if getenv == nil {
+		getenv = os.Getenv
+	}
+	cfg, err := config.FromEnv(getenv)
+	if err != nil {
+		return nil, err
+	}
+	return New(cfg, opts)
+}
+
+// New makes a client. It does not dial and starts no goroutine: a service
+// starts while Redis is away. Close it when it is no longer needed.
+func New(cfg config.Config, opts Options) (*Client, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	c := &Client{config: cfg.WithDefaults(), logger: opts.Logger}
+	if c.logger == nil {
+		c.logger = slog.Default()
+	}
+	connection, err := redisOptions(c.config)
+	if err != nil {
+		return nil, err
+	}
+	if opts.Redis != nil {
+		opts.Redis(connection)
+	}
+	publishing := publisherOptions(c.config, opts.Publisher, c.logger)
+	if publishing.Fallback == nil {
+		if c.fallback, err = newFallback(c.config, c.logger); err != nil {
+			return nil, err
+		}
+		if c.fallback != nil { // a nil *Client in the interface would not be nil
+			publishing.Fallback = c.fallback
+		}
+	}
+	c.redis = redis.NewClient(connection)
+	if c.publisher, err = publisher.New(c.redis, publishing); err != nil {
+		return nil, errors.Join(err, c.redis.Close())
+	}
+	c.subscriber, err = subscriber.New(connection, subscriberOptions(c.config, opts.Subscriber, c.logger))
+	if err != nil {
+		return nil, errors.Join(err, c.redis.Close())
+	}
+	c.report()
+	return c, nil
+}
+
+// report tells once what the settings lead to.
+func (c *Client) report() {
+	if c.config.Redis.Disabled {
+		c.logger.Info("Redis pub/sub is disabled", slog.String("by", c.config.Redis.DecidedBy))
+	}
+	for _, warning := range c.config.Warnings() {
+		c.logger.Warn("a setting is unusual", slog.String("warning", warning))
+	}
+	if names := c.config.Ineffective; len(names) > 0 {
+		c.logger.Debug("settings are accepted without effect", slog.Any("variables", names))
+	}
+}
+
+// On registers the handler of P's message type, as [subscriber.On] does: call
+// it before Run, once per type; a wrong registration panics.
+func On[P message.Payload](c *Client, handler func(context.Context, message.Message[P]) error) {
+	subscriber.On(c.subscriber, handler)
+}
+
+// Publish sends one message; see [publisher.Publisher.Publish] for routes,
+// retries, order and errors.
+func (c *Client) Publish(ctx context.Context, p message.Payload, opts ...publisher.PublishOption) (publisher.Receipt, error) {
+	return c.publisher.Publish(ctx, p, opts...)
+}
+
+// Dispatch hands one message to its handler and waits for the outcome; see
+// [subscriber.Subscriber.Dispatch]. It needs a running [Client.Run].
+func (c *Client) Dispatch(ctx context.Context, channel string, data []byte) (message.Result, error) {
+	return c.subscriber.Dispatch(ctx, channel, data)
+}
+
+// FallbackHandler returns the HTTP handler that takes what a publisher's
+// fallback sends and hands it to [Client.Dispatch], for callers with the
+// bearer token of the settings (FOGIS_FALLBACK_TOKEN). Without a token it is
+// an error; [httpfallback.Handler] with this client as receiver has more to
+// choose from.
+func (c *Client) FallbackHandler() (http.Handler, error) {
+	return httpfallback.Handler(c, httpfallback.HandlerOptions{
+		Token:  c.config.Fallback.Token.Reveal(),
+		Logger: c.logger,
+	})
+}
+
+// Fallback returns the HTTP route made from the settings, or nil if there is
+// none (or Options brought another).
+func (c *Client) Fallback() *httpfallback.Client { return c.fallback }
+
+// Run subscribes for the types that have a handler and keeps the publisher's
+// view of Redis fresh, until ctx ends and the handlers have drained. It
+// returns nil after a clean drain; other errors are those of
+// [subscriber.Subscriber.Run]. A client without handlers opens no
+// subscription, and a disabled one waits for ctx.
+func (c *Client) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	published := make(chan error, 1)
+	go func() {
+		defer cancel()
+		published <- c.publisher.Run(ctx)
+	}()
+	err := c.subscriber.Run(ctx)
+	cancel()
+	return errors.Join(err, <-published)
+}
+
+// Restart ends every subscription, which is a reported gap, and returns when
+// all channels are confirmed again or ctx ends.
+func (c *Client) Restart(ctx context.Context) error { return c.subscriber.Restart(ctx) }
+
+// Status tells how each subscription stands.
+func (c *Client) Status() subscriber.Status { return c.subscriber.Status() }
+
+// Stats counts what both halves did since New.
+func (c *Client) Stats() Stats {
+	return Stats{Publisher: c.publisher.Stats(), Subscriber: c.subscriber.Stats()}
+}
+
+// Stats holds the counters of both halves of a [Client].
+type Stats struct {
+	Publisher  publisher.Stats  `json:"publisher"`
+	Subscriber subscriber.Stats `json:"subscriber"`
+}
+
+// Redis returns the client's own connection pool, for health checks. It is
+// closed by [Client.Close] and never repeats a command by itself.
+func (c *Client) Redis() *redis.Client { return c.redis }
+
+// Close releases the connections. End Run first. It may be called repeatedly.
+func (c *Client) Close() error {
+	if err := c.redis.Close(); err != nil && !errors.Is(err, redis.ErrClosed) {
+		return fmt.Errorf("close the Redis client: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/PitchConnect/fogispubsub"
+	"github.com/PitchConnect/fogispubsub/config"
+)
+
+// Exit codes; check also uses them for the state of the system.
+const (
+	exitDone      = 0 // done, healthy
+	exitFailed    = 1 // failed, degraded
+	exitUsage     = 2 // wrong usage
+	exitUnhealthy = 2
+	exitUnknown   = 3
+)
+
+// errUsage is wrapped by faults of the command line itself.
+var errUsage = errors.New("usage")
+
+// exitError ends the command with a code of its own; its text may be empty.
+type exitError struct {
+	code int
+	text string
+}
+
+func (e *exitError) Error() string { return e.text }
+
+// command is the program with its surroundings, so that tests can run it
+// whole.
+type command struct {
+	getenv func(string) string
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+}
+
+const usage = `usage: fogis-pubsub COMMAND [flags]
+
+  publish matches --file F [--changes F] [--fallback URL] [--plain] [--source S]
+  publish status  --status S [--detail key=value]...
+  publish alert   --type T --severity S --message M
+  subscribe       [--count N] [--timeout D] [--channel C]...
+  serve           --addr A [--allow-unauthenticated]
+  check           [--fallback URL]
+  dev             [--addr A]
+
+Every command takes --redis URL and --verbose. Settings come from the
+environment; "fogis-pubsub COMMAND -h" tells more.
+`
+
+func (c *command) run(ctx context.Context, args []string) int {
+	err := c.dispatch(ctx, args)
+	var exit *exitError
+	var settings *config.Error
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return exitDone
+	case errors.As(err, &exit):
+		if exit.text != "" {
+			fmt.Fprintln(c.stderr, "fogis-pubsub:", exit.text)
+		}
+		return exit.code
+	case errors.Is(err, errUsage), errors.As(err, &settings):
+		fmt.Fprintln(c.stderr, "fogis-pubsub:", err)
+		return exitUsage
+	default:
+		fmt.Fprintln(c.stderr, "fogis-pubsub:", err)
+		return exitFailed
+	}
+}
+
+func (c *command) dispatch(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		fmt.Fprint(c.stderr, usage)
+		return &exitError{code: exitUsage}
+	}
+	name, rest := args[0], args[1:]
+	switch name {
+	case "publish":
+		return c.publish(ctx, rest)
+	case "subscribe":
+		return c.subscribe(ctx, rest)
+	case "serve":
+		return c.serve(ctx, rest)
+	case "check":
+		return c.check(ctx, rest)
+	case "dev":
+		return c.dev(ctx, rest)
+	case "help", "-h", "-help", "--help":
+		fmt.Fprint(c.stderr, usage)
+		return nil
+	}
+	return fmt.Errorf("%w: unknown command %q; \"fogis-pubsub help\" lists them", errUsage, name)
+}
+
+// flags is a flag set with what every command takes.
+type flags struct {
+	*flag.FlagSet
+	redis   string
+	verbose bool
+}
+
+func (c *command) flags(name string) *flags {
+	f := &flags{FlagSet: flag.NewFlagSet("fogis-pubsub "+name, flag.ContinueOnError)}
+	f.SetOutput(c.stderr)
+	f.StringVar(&f.redis, "redis", "", "Redis `URL`; overrides REDIS_URL")
+	f.BoolVar(&f.verbose, "verbose", false, "log what the library does to standard error")
+	return f
+}
+
+// parse reads the flags and refuses anything left over.
+func (f *flags) parse(args []string) error {
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return &exitError{code: exitUsage} // package flag has said why
+	}
+	if f.NArg() > 0 {
+		return fmt.Errorf("%w: unexpected argument %q", errUsage, f.Arg(0))
+	}
+	return nil
+}
+
+// env gives the environment with the flags' overrides.
+func (c *command) env(overrides map[string]string) func(string) string {
+	return func(name string) string {
+		if value := overrides[name]; value != "" {
+			return value
+		}
+		return c.getenv(name)
+	}
+}
+
+// options gives the client options common to the commands.
+func (c *command) options(f *flags, overrides map[string]string) fogispubsub.Options {
+	if overrides == nil {
+		overrides = map[string]string{}
+	}
+	overrides["REDIS_URL"] = f.redis
+	level := slog.LevelWarn
+	if f.verbose {
+		level = slog.LevelDebug
+	}
+	return fogispubsub.Options{
+		Getenv: c.env(overrides),
+		Logger: slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: level})),
+	}
+}
+
+// printLine writes v as one line of JSON without HTML escapes.
+func printLine(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// list is a flag that may be given several times.
+type list []string
+
+func (l *list) String() string         { return fmt.Sprint([]string(*l)) }
+func (l *list) Set(value string) error { *l = append(*l, value); return nil }

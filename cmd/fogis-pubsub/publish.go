@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/PitchConnect/fogispubsub"
+	"github.com/PitchConnect/fogispubsub/message"
+	"github.com/PitchConnect/fogispubsub/publisher"
+)
+
+// receipt is a publisher.Receipt as the command prints it.
+type receipt struct {
+	MessageID string  `json:"message_id"`
+	Route     string  `json:"route"`
+	Receivers int64   `json:"receivers"`
+	StreamID  string  `json:"stream_id"`
+	Fallback  string  `json:"fallback"`
+	Attempts  int     `json:"attempts"`
+	ElapsedMS float64 `json:"elapsed_ms"`
+}
+
+func (c *command) publish(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return fmt.Errorf("%w: publish what? matches, status or alert", errUsage)
+	}
+	switch kind, rest := args[0], args[1:]; kind {
+	case "matches":
+		return c.publishMatches(ctx, rest)
+	case "status":
+		return c.publishStatus(ctx, rest)
+	case "alert":
+		return c.publishAlert(ctx, rest)
+	default:
+		return fmt.Errorf("%w: publish what? matches, status or alert, not %q", errUsage, kind)
+	}
+}
+
+func (c *command) publishMatches(ctx context.Context, args []string) error {
+	f := c.flags("publish matches")
+	file := f.String("file", "", "`file` with a JSON array of matches or a whole envelope; - is standard input")
+	changes := f.String("changes", "", "`file` with {\"summary\":{...},\"detailed_changes\":[...]}")
+	fallback := f.String("fallback", "", "`URL` of the HTTP fallback; overrides FOGIS_FALLBACK_URL")
+	source := f.String("source", "", "the envelope's source; overrides FOGIS_SERVICE_NAME")
+	f.Bool("plain", false, "publish in plain mode, the only one of this version")
+	if err := f.parse(args); err != nil {
+		return err
+	}
+	if *file == "" {
+		return fmt.Errorf("%w: publish matches needs --file", errUsage)
+	}
+	data, err := c.readFile(*file)
+	if err != nil {
+		return err
+	}
+	update, err := readUpdate(data)
+	if err != nil {
+		return fmt.Errorf("--file: %w", err)
+	}
+	if *changes != "" {
+		data, err := c.readFile(*changes)
+		if err != nil {
+			return err
+		}
+		if err := update.readChanges(data); err != nil {
+			return fmt.Errorf("--changes: %w", err)
+		}
+	}
+	opts := c.options(f, map[string]string{"FOGIS_FALLBACK_URL": *fallback})
+	opts.Publisher.Source = *source
+	if *source == "" {
+		opts.Publisher.Source = update.source
+	}
+	var publishOptions []publisher.PublishOption
+	if update.id != "" {
+		publishOptions = append(publishOptions, publisher.WithID(update.id))
+	}
+	return c.send(ctx, opts, update.payload, publishOptions...)
+}
+
+func (c *command) publishStatus(ctx context.Context, args []string) error {
+	f := c.flags("publish status")
+	status := f.String("status", "", "started, completed, failed or a `word` of your own")
+	var details list
+	f.Var(&details, "detail", "`key=value` for the details, JSON or text; may be repeated")
+	if err := f.parse(args); err != nil {
+		return err
+	}
+	payload := message.ProcessingStatus{Status: *status, Details: map[string]json.RawMessage{}}
+	for _, detail := range details {
+		key, value, found := strings.Cut(detail, "=")
+		if !found || key == "" {
+			return fmt.Errorf("%w: --detail wants key=value", errUsage)
+		}
+		raw := json.RawMessage(value)
+		if !json.Valid(raw) {
+			raw, _ = json.Marshal(value) // a string always marshals
+		}
+		payload.Details[key] = raw
+	}
+	return c.send(ctx, c.options(f, nil), payload)
+}
+
+func (c *command) publishAlert(ctx context.Context, args []string) error {
+	f := c.flags("publish alert")
+	var alert message.SystemAlert
+	f.StringVar(&alert.AlertType, "type", "", "the alert's `type`, such as processing_error")
+	f.StringVar(&alert.Severity, "severity", "info", "info, warning, error or high")
+	f.StringVar(&alert.Message, "message", "", "the `text`")
+	if err := f.parse(args); err != nil {
+		return err
+	}
+	return c.send(ctx, c.options(f, nil), alert)
+}
+
+// send publishes one payload and prints its receipt.
+func (c *command) send(ctx context.Context, opts fogispubsub.Options, p message.Payload, publishOptions ...publisher.PublishOption) (err error) {
+	if err := p.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	client, err := fogispubsub.FromEnv(opts)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, client.Close()) }()
+	got, err := client.Publish(ctx, p, publishOptions...)
+	if err != nil {
+		return err
+	}
+	line := receipt{
+		MessageID: got.ID,
+		Route:     string(got.Route),
+		Receivers: got.Receivers,
+		Fallback:  "none",
+		Attempts:  got.Attempts,
+		ElapsedMS: float64(got.Elapsed.Microseconds()) / 1000,
+	}
+	if got.Route == publisher.RouteFallback {
+		line.Fallback = "accepted"
+	}
+	if err := printLine(c.stdout, line); err != nil {
+		return err
+	}
+	if got.Route == publisher.RouteNone {
+		return errors.New("pub/sub is disabled and no fallback is set: nobody was told. Set REDIS_PUBSUB_ENABLED=true or FOGIS_FALLBACK_URL")
+	}
+	return nil
+}
+
+func (c *command) readFile(name string) ([]byte, error) {
+	var data []byte
+	var err error
+	if name == "-" {
+		data, err = io.ReadAll(io.LimitReader(c.stdin, 2*message.DefaultMaxBytes))
+	} else {
+		data, err = os.ReadFile(name)
+	}
+	if err != nil {
+		return nil, err // a path error names the file
+	}
+	return data, nil
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/PitchConnect/fogispubsub"
+	"github.com/PitchConnect/fogispubsub/httpfallback"
+)
+
+// manualSyncPath is where the Python calendar takes a fallback, and so do we.
+const manualSyncPath = "/manual-sync"
+
+func (c *command) serve(ctx context.Context, args []string) (err error) {
+	f := c.flags("serve")
+	addr := f.String("addr", "", "`host:port` to listen on")
+	open := f.Bool("allow-unauthenticated", false, "take messages without the bearer token of FOGIS_FALLBACK_TOKEN")
+	if err := f.parse(args); err != nil {
+		return err
+	}
+	if *addr == "" {
+		return fmt.Errorf("%w: serve needs --addr", errUsage)
+	}
+	opts := c.options(f, nil)
+	c.reportSessions(&opts)
+	client, err := fogispubsub.FromEnv(opts)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, client.Close()) }()
+	newPrinter(c.stdout, 0).register(client)
+	handler, err := client.FallbackHandler()
+	if *open {
+		handler, err = httpfallback.Handler(client, httpfallback.HandlerOptions{AllowUnauthenticated: true, Logger: opts.Logger})
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w; set FOGIS_FALLBACK_TOKEN or say --allow-unauthenticated", errUsage, err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle(manualSyncPath, handler)
+	server := &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+	}
+	listener, err := net.Listen("tcp", *addr)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.stderr, "listening on http://%s%s\n", listener.Addr(), manualSyncPath)
+
+	run, cancel := context.WithCancel(ctx)
+	defer cancel()
+	served := make(chan error, 1)
+	go func() {
+		defer cancel()
+		served <- server.Serve(listener)
+	}()
+	err = client.Run(run)
+	stopping, stop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer stop()
+	err = errors.Join(err, server.Shutdown(stopping))
+	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
+		err = errors.Join(err, serveErr)
+	}
+	return err
+}

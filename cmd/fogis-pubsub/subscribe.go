@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/PitchConnect/fogispubsub"
+	"github.com/PitchConnect/fogispubsub/subscriber"
+)
+
+// errEnough refuses messages after --count was reached.
+var errEnough = errors.New("the wanted number of messages has been printed")
+
+func (c *command) subscribe(ctx context.Context, args []string) (err error) {
+	f := c.flags("subscribe")
+	count := f.Int("count", 0, "end after `N` messages; 0 means never")
+	timeout := f.Duration("timeout", 0, "end after this `time`; with --count, having fewer messages is a failure")
+	var channels list
+	f.Var(&channels, "channel", "a further `channel`; may be repeated")
+	if err := f.parse(args); err != nil {
+		return err
+	}
+	if *count < 0 || *timeout < 0 {
+		return fmt.Errorf("%w: --count and --timeout must not be negative", errUsage)
+	}
+	opts := c.options(f, nil)
+	opts.Subscriber.Channels = channels
+	c.reportSessions(&opts)
+	client, err := fogispubsub.FromEnv(opts)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, client.Close()) }()
+	out := newPrinter(c.stdout, *count)
+	out.register(client)
+
+	run, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- client.Run(run) }()
+	var deadline <-chan time.Time
+	if *timeout > 0 {
+		timer := time.NewTimer(*timeout)
+		defer timer.Stop()
+		deadline = timer.C
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-out.done:
+		cancel()
+		<-ended // messages that came after the last wanted one were not handled
+		return nil
+	case <-deadline:
+		cancel()
+		if err := <-ended; err != nil {
+			return err
+		}
+		if *count > 0 {
+			return fmt.Errorf("the time is over and fewer than %d messages came", *count)
+		}
+		return nil
+	}
+}
+
+// reportSessions tells on standard error when all channels are confirmed, and
+// of every gap.
+func (c *command) reportSessions(opts *fogispubsub.Options) {
+	opts.Subscriber.OnSubscribed = func() { fmt.Fprintln(c.stderr, "subscribed") }
+	opts.Subscriber.OnGap = func(g subscriber.Gap) { fmt.Fprintln(c.stderr, "gap:", g) }
+}
