@@ -1,0 +1,106 @@
+package publisher
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/PitchConnect/fogispubsub/message"
+)
+
+// ErrTooFewReceivers is wrapped when Redis took a match_updates message but
+// fewer listeners than Options.RequireReceivers were there to get it. The
+// others may have it.
+var ErrTooFewReceivers = errors.New("too few receivers")
+
+// Error tells why no route took a message. It unwraps to every cause: to
+// [message.ErrInvalid] for a message that nothing was done with, to the
+// context's error when the caller's context ended the attempts, to
+// [ErrTooFewReceivers], to the errors of go-redis and the network, to that of
+// the fallback. It holds nothing of the message's content, and no password.
+type Error struct {
+	ID      string // "" when the message was refused before it got one
+	Type    message.Type
+	Channel string
+	// Addr is where Redis was looked for, "" if that is not known.
+	Addr string
+	// Attempts is how often PUBLISH was tried.
+	Attempts int
+	// Unknown tells that an answer was lost: the message may have been
+	// delivered. Publish it again with [WithID] and this ID.
+	Unknown bool
+
+	// Redis holds the failures there, in order; empty when it was not asked.
+	Redis []error
+	// Fallback is the fallback's failure; nil when it was not asked.
+	Fallback error
+	// Err is what else ended the publish: the refusal of the message or the
+	// context's error.
+	Err error
+}
+
+// Error names the message, each route with its address and failure, and what
+// may cure it.
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("publish " + string(e.Type))
+	if e.Channel != "" {
+		b.WriteString(" on " + e.Channel)
+	}
+	if e.ID != "" {
+		b.WriteString(" (message " + e.ID + ")")
+	}
+	sep := ": "
+	part := func(s string) {
+		b.WriteString(sep + s)
+		sep = "; "
+	}
+	if e.Err != nil {
+		part(e.Err.Error())
+	}
+	if len(e.Redis) > 0 {
+		part("redis")
+		if e.Addr != "" {
+			b.WriteString(" " + e.Addr)
+		}
+		b.WriteString(": " + distinct(e.Redis))
+		if e.Attempts > 1 {
+			b.WriteString(" [" + strconv.Itoa(e.Attempts) + " attempts]")
+		}
+	}
+	if e.Fallback != nil {
+		part("fallback: " + e.Fallback.Error())
+	} else if len(e.Redis) > 0 && e.Err == nil {
+		part("no fallback for this type")
+	}
+	if e.Unknown {
+		part("it may have been delivered all the same")
+	}
+	return b.String()
+}
+
+// Unwrap returns every cause.
+func (e *Error) Unwrap() []error {
+	causes := make([]error, 0, len(e.Redis)+2)
+	if e.Err != nil {
+		causes = append(causes, e.Err)
+	}
+	causes = append(causes, e.Redis...)
+	if e.Fallback != nil {
+		causes = append(causes, e.Fallback)
+	}
+	return causes
+}
+
+// distinct joins the texts of errors, each text once.
+func distinct(errs []error) string {
+	var texts []string
+	seen := make(map[string]bool, len(errs))
+	for _, err := range errs {
+		if text := err.Error(); !seen[text] {
+			seen[text] = true
+			texts = append(texts, text)
+		}
+	}
+	return strings.Join(texts, ", then ")
+}

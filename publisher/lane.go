@@ -1,0 +1,97 @@
+package publisher
+
+import (
+	"context"
+	"time"
+
+	"github.com/PitchConnect/fogispubsub/message"
+)
+
+// keepBuffer is the largest buffer that a lane keeps for its next message. A
+// snapshot of 40 matches has some 250 KB.
+const keepBuffer = 1 << 20
+
+// lane is the way of one channel: who holds its lock publishes, and all other
+// fields are the holder's.
+type lane struct {
+	channel string
+	// token is the lock: a channel and not a mutex, because it is held over
+	// network I/O and a waiter must be able to give up.
+	token chan struct{}
+
+	sent  uint64 // messages numbered so far
+	buf   []byte // for the next message; nil when the last one may still be read
+	route routeLog
+}
+
+func newLane(channel string, route Route) *lane {
+	return &lane{channel: channel, token: make(chan struct{}, 1), route: routeLog{last: route}}
+}
+
+// lock waits until the messages before this one have found their routes.
+// Waiters get it in the order of their coming. It tells whether it had to wait.
+func (l *lane) lock(ctx context.Context) (waited bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	select {
+	case l.token <- struct{}{}:
+		return false, nil
+	default:
+	}
+	select {
+	case l.token <- struct{}{}:
+		return true, nil
+	case <-ctx.Done():
+		return true, ctx.Err()
+	}
+}
+
+func (l *lane) unlock() { <-l.token }
+
+// encode writes the next message into the lane's buffer. An invalid one uses
+// up no number.
+func (l *lane) encode(h message.Header, p message.Payload) ([]byte, error) {
+	h.Seq.N = l.sent + 1
+	body, err := message.AppendEncode(l.buf[:0], h, p)
+	if err != nil {
+		return nil, err
+	}
+	l.sent++
+	l.buf = nil
+	return body, nil
+}
+
+// reuse takes back the buffer of a message that nobody reads any more.
+func (l *lane) reuse(body []byte) {
+	if cap(body) <= keepBuffer {
+		l.buf = body
+	}
+}
+
+// maxLines is how many changes of route a lane logs in a minute.
+const maxLines = 10
+
+// routeLog decides which changes of route are logged.
+type routeLog struct {
+	last  Route // as logged last
+	since time.Time
+	lines int
+}
+
+// changed tells whether to log that the route is now this one. A change that
+// was kept silent is told later, if it is still true then.
+func (r *routeLog) changed(route Route, now time.Time) bool {
+	if route == r.last {
+		return false
+	}
+	if now.Sub(r.since) >= time.Minute {
+		r.since, r.lines = now, 0
+	}
+	if r.lines == maxLines {
+		return false
+	}
+	r.lines++
+	r.last = route
+	return true
+}

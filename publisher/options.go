@@ -1,0 +1,179 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/PitchConnect/fogispubsub/message"
+	"github.com/redis/go-redis/v9"
+)
+
+// Defaults of [Options].
+const (
+	DefaultSource     = "fogispubsub"
+	DefaultBudget     = 5 * time.Second
+	DefaultMaxRetries = 3
+	DefaultRetryDelay = time.Second
+)
+
+// Options holds the settings of a [Publisher]. The zero value is ready to use.
+type Options struct {
+	// Source names the publishing service in every envelope; "" is
+	// [DefaultSource].
+	Source string
+
+	// Channels gives the channel of a type in place of its default, and that
+	// of types which have none.
+	Channels map[message.Type]string
+
+	// RequireReceivers is how many listeners Redis must have handed a
+	// match_updates message to; fewer count as not delivered. Zero is 1,
+	// negative turns the check off. Other types are never checked.
+	RequireReceivers int
+
+	// Budget bounds the whole Redis part of one Publish: connecting, every
+	// attempt and the delays between them. Zero is [DefaultBudget]; negative is
+	// no bound but the caller's context and the client's own time-outs. A type
+	// with a fallback gets at most half of the time that the caller's context
+	// leaves, so that the fallback has its turn.
+	Budget time.Duration
+
+	// MaxRetries is how often a PUBLISH that failed is sent again, RetryDelay
+	// the pause before each time. Zero is [DefaultMaxRetries] and
+	// [DefaultRetryDelay]; negative is no retry and no pause. A retry that
+	// could not begin within the budget is not waited for.
+	MaxRetries int
+	RetryDelay time.Duration
+
+	// NoRetryOnTimeout sends a message whose answer was lost to the next route
+	// instead of to Redis again.
+	NoRetryOnTimeout bool
+
+	// Fallback takes the messages that Redis did not; nil is none.
+	Fallback Fallback
+	// FallbackTypes are the types that may go there; nil is match_updates.
+	FallbackTypes []message.Type
+
+	// Disabled leaves Redis out: messages go straight to the fallback, or
+	// nowhere ([RouteNone]) for a type without one.
+	Disabled bool
+
+	// Logger gets a line for each change of route, never a message's content.
+	// nil is [slog.Default].
+	Logger *slog.Logger
+}
+
+// Fallback is another way to the receivers.
+type Fallback interface {
+	// Notify returns nil only if the receiver accepted all of m; it may keep
+	// m.Body. It is called for one message of a type at a time, and the next of
+	// that type waits until it returns: it must end by itself within a bound,
+	// as ctx may have none. Its error must not quote the message.
+	Notify(ctx context.Context, m message.Outgoing) error
+}
+
+// A PublishOption changes one call of [Publisher.Publish].
+type PublishOption interface {
+	apply(publishOptions) publishOptions
+}
+
+type publishOptions struct{ id string }
+
+type withID string
+
+func (id withID) apply(o publishOptions) publishOptions {
+	o.id = string(id)
+	return o
+}
+
+// WithID sends the message under this ID instead of a fresh one: for a message
+// that was published before and may have arrived, so that receivers know it
+// again. "" is a fresh ID.
+func WithID(id string) PublishOption { return withID(id) }
+
+// withDefaults replaces every zero by what it stands for, and negatives by
+// what they switch off.
+func (o Options) withDefaults() Options {
+	if o.Source == "" {
+		o.Source = DefaultSource
+	}
+	o.RequireReceivers = orDefault(o.RequireReceivers, 1)
+	o.Budget = orDefault(o.Budget, DefaultBudget)
+	o.MaxRetries = orDefault(o.MaxRetries, DefaultMaxRetries)
+	o.RetryDelay = orDefault(o.RetryDelay, DefaultRetryDelay)
+	if o.FallbackTypes == nil {
+		o.FallbackTypes = []message.Type{message.TypeMatchUpdates}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	channels := map[message.Type]string{
+		message.TypeMatchUpdates:     message.ChannelMatchUpdates,
+		message.TypeProcessingStatus: message.ChannelProcessingStatus,
+		message.TypeSystemAlert:      message.ChannelSystemAlerts,
+	}
+	maps.Copy(channels, o.Channels)
+	o.Channels = channels
+	return o
+}
+
+// orDefault is def for zero and zero for a negative, which means off.
+func orDefault[N int | time.Duration](n, def N) N {
+	if n == 0 {
+		return def
+	}
+	return max(n, 0)
+}
+
+// validate reports every fault of options that have their defaults.
+func (o Options) validate() error {
+	var faults []error
+	for _, t := range slices.Sorted(maps.Keys(o.Channels)) {
+		if o.Channels[t] == "" {
+			faults = append(faults, fmt.Errorf("Options.Channels: type %q has an empty channel; name one or leave the type out", t))
+		}
+	}
+	if o.Fallback != nil {
+		for _, t := range o.FallbackTypes {
+			if o.Channels[t] == "" {
+				faults = append(faults, fmt.Errorf("Options.FallbackTypes: type %q has no channel; add it to Options.Channels", t))
+			}
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// checkClient refuses a client that would publish twice or wait beyond a
+// deadline, and tells which address it uses. Other implementations of
+// UniversalClient than go-redis' own are taken as they are.
+func checkClient(conn redis.UniversalClient) (addr string, err error) {
+	var retries int
+	var deadlines bool
+	var faults []error
+	switch c := conn.(type) {
+	case *redis.Client:
+		o := c.Options()
+		addr, retries, deadlines = o.Addr, o.MaxRetries, o.ContextTimeoutEnabled
+	case *redis.ClusterClient:
+		o := c.Options()
+		addr, retries, deadlines = strings.Join(o.Addrs, ","), max(o.MaxRetries, 0), o.ContextTimeoutEnabled
+		if o.MaxRedirects != 0 {
+			faults = append(faults, errors.New("the Redis client sends a PUBLISH again when its answer was lost; set MaxRedirects: -1, the publisher retries itself"))
+		}
+	default:
+		return "", nil
+	}
+	if retries != 0 {
+		faults = append(faults, errors.New("the Redis client sends a PUBLISH again when its answer was lost; set MaxRetries: -1, the publisher retries itself"))
+	}
+	if !deadlines {
+		faults = append(faults, errors.New("the Redis client does not heed deadlines on its connections; set ContextTimeoutEnabled: true"))
+	}
+	return addr, errors.Join(faults...)
+}

@@ -1,0 +1,228 @@
+package publisher
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/PitchConnect/fogispubsub/message"
+	"github.com/redis/go-redis/v9"
+)
+
+// Publisher sends messages. It may be used by several goroutines. It opens
+// nothing and so has no Close; the client stays its giver's.
+type Publisher struct {
+	opts    Options
+	conn    redis.UniversalClient
+	addr    string // of Redis, for errors; "" when not known
+	epoch   string // names this Publisher in the numbers of its messages
+	lanes   map[message.Type]*lane
+	breaker *breaker
+
+	mu    sync.Mutex // guards stats
+	stats Stats
+}
+
+// New returns a Publisher on conn. It does not connect.
+//
+// The publisher itself repeats what failed, so New refuses a go-redis client
+// that repeats commands as well (MaxRetries must be -1, on a cluster
+// MaxRedirects too: go-redis sends a PUBLISH again whose answer was lost and so
+// doubles messages unseen), and one that lets no deadline reach its sockets
+// (ContextTimeoutEnabled must be true). conn may be nil when Options.Disabled.
+func New(conn redis.UniversalClient, opts Options) (*Publisher, error) {
+	opts = opts.withDefaults()
+	faults := []error{opts.validate()}
+	var addr string
+	if !opts.Disabled {
+		if isNil(conn) {
+			faults = append(faults, errors.New("no Redis client; give one or set Options.Disabled"))
+		} else {
+			var err error
+			addr, err = checkClient(conn)
+			faults = append(faults, err)
+		}
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, fmt.Errorf("publisher: %w", err)
+	}
+
+	var random [8]byte
+	rand.Read(random[:]) // never fails
+	p := &Publisher{
+		opts:    opts,
+		conn:    conn,
+		addr:    addr,
+		epoch:   hex.EncodeToString(random[:]),
+		lanes:   make(map[message.Type]*lane, len(opts.Channels)),
+		breaker: newBreaker(conn),
+	}
+	// The numbers count per channel, so types on one channel share a lane.
+	usual := RoutePubSub
+	if opts.Disabled {
+		usual = RouteFallback
+	}
+	byChannel := make(map[string]*lane, len(opts.Channels))
+	for t, channel := range opts.Channels {
+		l := byChannel[channel]
+		if l == nil {
+			l = newLane(channel, usual)
+			byChannel[channel] = l
+		}
+		p.lanes[t] = l
+	}
+	return p, nil
+}
+
+// Publish sends one message and blocks until a route has it or none would take
+// it; earlier messages of the type come first. The error is an [*Error].
+//
+// The payload is validated first: the error wraps [message.ErrInvalid], and
+// nothing was sent. Every other message gets the next number of its channel
+// ([message.Header] Seq); when no route takes it, the number stays a hole,
+// which tells subscribers that something is missing.
+//
+// When ctx ends, Publish gives up: no further attempt is made and no other
+// route asked. It ends pauses and waits for connections at once, but not a read
+// that has begun: go-redis heeds only the deadline there, at the latest that of
+// the budget or of its own ReadTimeout. Error.Unknown then tells whether the
+// message may have left.
+func (p *Publisher) Publish(ctx context.Context, payload message.Payload, opts ...PublishOption) (Receipt, error) {
+	start := time.Now()
+	var o publishOptions
+	for _, opt := range opts {
+		o = opt.apply(o)
+	}
+	if isNil(payload) {
+		return Receipt{}, p.refuse(&Error{Err: fmt.Errorf("%w: the payload is nil", message.ErrInvalid)})
+	}
+	typ := payload.MessageType()
+	l := p.lanes[typ]
+	if l == nil {
+		return Receipt{}, p.refuse(&Error{Type: typ, Err: fmt.Errorf("%w: the type has no channel; name one in Options.Channels", message.ErrInvalid)})
+	}
+	if p.opts.Disabled && !p.hasFallback(typ) {
+		return p.discard(l, payload, o.id, start)
+	}
+
+	waited, err := l.lock(ctx)
+	if err != nil {
+		p.count("", redisPart{}, start)
+		return Receipt{}, &Error{ID: o.id, Type: typ, Channel: l.channel, Err: err}
+	}
+	defer l.unlock()
+	now := start
+	if waited {
+		now = time.Now()
+	}
+	id := o.id
+	if id == "" {
+		id = message.NewID()
+	}
+	body, err := l.encode(message.Header{
+		ID:        id,
+		Source:    p.opts.Source,
+		Timestamp: message.Timestamp{Time: now},
+		Seq:       message.Seq{Epoch: p.epoch},
+	}, payload)
+	if err != nil {
+		return Receipt{}, p.refuse(&Error{ID: id, Type: typ, Channel: l.channel, Err: err})
+	}
+
+	var r redisPart
+	if !p.opts.Disabled {
+		r = p.toRedis(ctx, typ, l, body, now)
+	}
+	var route Route
+	var fallbackErr error
+	switch {
+	case r.delivered:
+		route = RoutePubSub
+		if len(r.failures) == 0 {
+			// The only attempt was answered: nobody reads body any more.
+			l.reuse(body)
+		}
+	case ctx.Err() == nil && p.hasFallback(typ):
+		fallbackErr = p.opts.Fallback.Notify(ctx, message.Outgoing{ID: id, Type: typ, Body: body})
+		if fallbackErr == nil {
+			route = RouteFallback
+		}
+	}
+
+	end := time.Now()
+	p.count(route, r, end)
+	var failed *Error
+	if route == "" {
+		failed = &Error{
+			ID: id, Type: typ, Channel: l.channel, Addr: p.addr, Attempts: r.attempts, Unknown: r.unknown > 0,
+			Redis: r.failures, Fallback: fallbackErr, Err: ctx.Err(),
+		}
+	}
+	if l.route.changed(route, end) {
+		p.logRoute(ctx, l, typ, id, route, r, failed)
+	}
+	if failed != nil {
+		return Receipt{}, failed
+	}
+	return Receipt{ID: id, Route: route, Receivers: r.receivers, Attempts: r.attempts, Elapsed: end.Sub(start)}, nil
+}
+
+// discard is Publish for a disabled publisher without a fallback for the type.
+func (p *Publisher) discard(l *lane, payload message.Payload, id string, start time.Time) (Receipt, error) {
+	if err := payload.Validate(); err != nil {
+		return Receipt{}, p.refuse(&Error{ID: id, Type: payload.MessageType(), Channel: l.channel, Err: err})
+	}
+	if id == "" {
+		id = message.NewID()
+	}
+	end := time.Now()
+	p.count(RouteNone, redisPart{}, end)
+	return Receipt{ID: id, Route: RouteNone, Elapsed: end.Sub(start)}, nil
+}
+
+// refuse counts a message that is refused before anything was sent.
+func (p *Publisher) refuse(e *Error) error {
+	p.mu.Lock()
+	p.stats.Invalid++
+	p.mu.Unlock()
+	return e
+}
+
+func (p *Publisher) hasFallback(t message.Type) bool {
+	return p.opts.Fallback != nil && slices.Contains(p.opts.FallbackTypes, t)
+}
+
+// logRoute tells that messages of a channel now take another route.
+func (p *Publisher) logRoute(ctx context.Context, l *lane, t message.Type, id string, route Route, r redisPart, failed *Error) {
+	level, text, why := slog.LevelInfo, "publishing through Redis again", ""
+	switch {
+	case failed != nil:
+		level, text, why = slog.LevelWarn, "message not delivered", failed.Error()
+	case route == RouteFallback:
+		level, text, why = slog.LevelWarn, "publishing through the fallback", distinct(r.failures)
+	}
+	attrs := []slog.Attr{
+		slog.String("type", string(t)), slog.String("message_id", id), slog.String("channel", l.channel),
+		slog.String("route", string(route)), slog.Int("attempt", r.attempts),
+	}
+	if why != "" {
+		attrs = append(attrs, slog.String("err", why))
+	}
+	p.opts.Logger.LogAttrs(ctx, level, text, attrs...)
+}
+
+// isNil tells whether an interface holds nothing or a nil pointer.
+func isNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	r := reflect.ValueOf(v)
+	return r.Kind() == reflect.Pointer && r.IsNil()
+}

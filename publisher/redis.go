@@ -1,0 +1,178 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/PitchConnect/fogispubsub/message"
+	"github.com/redis/go-redis/v9"
+)
+
+// redisPart is what became of a message at Redis.
+type redisPart struct {
+	delivered bool
+	receivers int64
+	attempts  int
+	unknown   int     // attempts whose answer was lost
+	tooFew    bool    // Redis answered, but named too few listeners
+	failures  []error // in order, at most one per attempt; none when delivered at once
+}
+
+// outcome is what a failed command means.
+type outcome int
+
+const (
+	// outage: the message did not get to Redis, or Redis cannot work now.
+	outage outcome = iota
+	// unknown: the answer was lost; listeners may have the message.
+	unknown
+	// refused: a living server answered no, and will do so again.
+	refused
+)
+
+// toRedis publishes body within the budget, with retries.
+func (p *Publisher) toRedis(ctx context.Context, typ message.Type, l *lane, body []byte, now time.Time) (r redisPart) {
+	period, ok := p.breaker.admit(ctx)
+	if !ok {
+		r.failures = []error{p.skipped()}
+		return r
+	}
+	budget, cancel := p.withBudget(ctx, typ, now)
+	defer cancel()
+	for {
+		r.attempts++
+		n, err := p.conn.Publish(budget, l.channel, body).Result()
+		if err == nil {
+			r.receivers = n
+			r.delivered = typ != message.TypeMatchUpdates || n >= int64(p.opts.RequireReceivers)
+			if !r.delivered {
+				r.tooFew = true
+				r.failures = append(r.failures, fmt.Errorf("%w: %d of the required %d are subscribed to %q (is the receiving service running?)",
+					ErrTooFewReceivers, n, p.opts.RequireReceivers, l.channel))
+			}
+			return r
+		}
+		kind := classify(err)
+		err = explain(err, kind, l.channel)
+		r.failures = append(r.failures, err)
+		if kind == unknown {
+			r.unknown++
+		}
+		if kind == refused {
+			return r
+		}
+		again := r.attempts <= p.opts.MaxRetries && !(kind == unknown && p.opts.NoRetryOnTimeout) && !errors.Is(err, redis.ErrClosed)
+		if !again || !p.waitRetry(budget) {
+			// That the caller gave up says nothing about Redis.
+			if ctx.Err() == nil {
+				p.breaker.trip(period, err)
+			}
+			return r
+		}
+	}
+}
+
+// withBudget bounds the Redis part.
+func (p *Publisher) withBudget(ctx context.Context, typ message.Type, now time.Time) (context.Context, context.CancelFunc) {
+	var end time.Time
+	if p.opts.Budget > 0 {
+		end = now.Add(p.opts.Budget)
+	}
+	if d, ok := ctx.Deadline(); ok {
+		if p.hasFallback(typ) {
+			d = now.Add(d.Sub(now) / 2)
+		}
+		if end.IsZero() || d.Before(end) {
+			end = d
+		}
+	}
+	if end.IsZero() {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, end)
+}
+
+// waitRetry pauses before the next attempt. It tells at once when the budget
+// ends before the pause would.
+func (p *Publisher) waitRetry(ctx context.Context) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	if end, ok := ctx.Deadline(); ok && time.Until(end) <= p.opts.RetryDelay {
+		return false
+	}
+	return p.opts.RetryDelay == 0 || pause(ctx, p.opts.RetryDelay)
+}
+
+// skipped tells why the open breaker left Redis out.
+func (p *Publisher) skipped() error {
+	cause, since := p.breaker.why()
+	return fmt.Errorf("not asked, because it has not worked since %s: %w", since.UTC().Format(time.RFC3339), cause)
+}
+
+// classify tells what a command's error means. Whatever does not prove that the
+// message stayed here is unknown.
+func classify(err error) outcome {
+	var answer redis.Error
+	if errors.As(err, &answer) {
+		switch {
+		case redis.IsLoadingError(err), redis.IsMasterDownError(err), redis.IsClusterDownError(err), redis.IsReadOnlyError(err),
+			redis.IsTryAgainError(err), redis.IsMaxClientsError(err), redis.IsNoReplicasError(err):
+			return outage
+		}
+		return refused
+	}
+	// go-redis returns a context's error itself only while it waits for a
+	// connection; on a connection a deadline shows as the socket's time-out.
+	if errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, redis.ErrClosed) ||
+		err == context.DeadlineExceeded || err == context.Canceled {
+		return outage
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return outage
+	}
+	return unknown
+}
+
+// explain adds the likely cure to a failure, and takes out what may quote the
+// message.
+func explain(err error, kind outcome, channel string) error {
+	switch {
+	case redis.IsPermissionError(err):
+		return fmt.Errorf("%w (allow this user PUBLISH and the channel %q in the server's ACL)", err, channel)
+	case redis.IsAuthError(err):
+		return fmt.Errorf("%w (give the client the server's user and password)", err)
+	case redis.IsLoadingError(err):
+		return fmt.Errorf("%w (the server is starting; it will take messages soon)", err)
+	case errors.Is(err, redis.ErrClosed):
+		return fmt.Errorf("%w (the Redis client was closed before its publisher)", err)
+	case err == context.DeadlineExceeded:
+		return fmt.Errorf("no connection in time: %w (is Redis reachable at this address?)", err)
+	case kind == refused || isAnswer(err):
+		return withoutArguments(err)
+	case kind == unknown && strings.HasPrefix(err.Error(), "redis: "):
+		// The client's own parse errors quote what it read.
+		return errors.New("an answer that is none to PUBLISH (is this a Redis server?)")
+	case kind == unknown:
+		return fmt.Errorf("no answer: %w", err)
+	}
+	return fmt.Errorf("%w (is Redis running at this address?)", err)
+}
+
+func isAnswer(err error) bool {
+	var answer redis.Error
+	return errors.As(err, &answer)
+}
+
+// withoutArguments cuts the echo of a command's arguments, the message among
+// them, that Redis adds to its answer for a command that it does not know.
+func withoutArguments(err error) error {
+	if text, _, found := strings.Cut(err.Error(), ", with args"); found {
+		return errors.New(text)
+	}
+	return err
+}
