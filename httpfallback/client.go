@@ -1,0 +1,174 @@
+package httpfallback
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/PitchConnect/fogispubsub/message"
+)
+
+// mediaType is what a receiver made with [Handler] accepts: the envelope as it
+// is published.
+const mediaType = "application/vnd.fogis.envelope+json"
+
+const (
+	// connectTimeout bounds name resolution, TCP and TLS of one attempt.
+	connectTimeout = 2 * time.Second
+	// connectWindow is how long a Notify tries to get a first connection. With
+	// the Redis budget of 5 s it keeps "both routes are down" below 10 s.
+	connectWindow = 4 * time.Second
+	// maxBody is how much of an answer is read; the known ones have 100 bytes.
+	maxBody = 64 << 10
+)
+
+// Options configures a [Client]. The zero value is ready to use.
+type Options struct {
+	// Token is sent as bearer token; "" sends none. It is never printed.
+	Token string
+	// BatchSize is how many matches one request carries to a receiver that is
+	// not made with [Handler]. Zero: 1, so that each match's outcome is known;
+	// negative: all.
+	BatchSize int
+	// Timeout bounds each request up to the end of its answer. Zero: 30 s,
+	// because the Python calendar answers after Google's calls; negative: none.
+	Timeout time.Duration
+	// Retries is how often a request is sent again after a failure that may
+	// pass. It is one budget for a Notify, full again after each accepted
+	// request. Zero: 3; negative: none.
+	Retries int
+	// RetryDelay is the upper bound of the random wait before the first
+	// retry, doubled for each further one up to 10 s. A Retry-After of the
+	// receiver takes its place; one of more than a minute ends the attempts.
+	// Zero: 1 s; negative: no wait.
+	RetryDelay time.Duration
+	// Transport sends the requests. Nil: a transport of the client's own, which
+	// uses no proxy, gives a connection 2 s and keeps none after a Notify. A
+	// transport given here is never closed.
+	Transport http.RoundTripper
+	// Logger gets each failed attempt. Nil: [slog.Default].
+	Logger *slog.Logger
+}
+
+// Client posts messages to one receiver. It may be used by several goroutines
+// and owns none.
+type Client struct {
+	target    *url.URL // without user and password
+	redacted  string
+	authorize string // value of the Authorization header, or ""
+	opts      Options
+	transport http.RoundTripper
+	own       *http.Transport // nil when the transport was given
+
+	mu    sync.Mutex
+	form  form
+	asked time.Time // when form was learnt
+}
+
+// New returns a client for the receiver at target, an http or https URL such
+// as http://fogis-calendar-phonebook-sync:5003/manual-sync. A user and
+// password in it are sent as basic authentication. New does not connect. The
+// error names every fault.
+func New(target string, opts Options) (*Client, error) {
+	u, err := url.Parse(target)
+	if err != nil {
+		// The error of url.Parse quotes the URL, password included.
+		return nil, errors.New("httpfallback: the URL cannot be parsed; the form is http://host:port/manual-sync")
+	}
+	var faults []error
+	if u.Scheme != "http" && u.Scheme != "https" {
+		faults = append(faults, errors.New("httpfallback: the URL must begin with http:// or https://"))
+	}
+	if u.Hostname() == "" {
+		faults = append(faults, errors.New("httpfallback: the URL names no host; the form is http://host:port/manual-sync"))
+	}
+	if u.User != nil && opts.Token != "" {
+		faults = append(faults, errors.New("httpfallback: both a token and a user in the URL; give one"))
+	}
+	if !validHeader(opts.Token) {
+		faults = append(faults, errors.New("httpfallback: the token holds a control character; is there a line end in it?"))
+	}
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+
+	c := &Client{redacted: redact(u), opts: opts.withDefaults(), transport: opts.Transport}
+	switch {
+	case opts.Token != "":
+		c.authorize = "Bearer " + opts.Token
+	case u.User != nil:
+		password, _ := u.User.Password()
+		r := http.Request{Header: http.Header{}}
+		r.SetBasicAuth(u.User.Username(), password)
+		c.authorize = r.Header.Get("Authorization")
+	}
+	u.User, u.Fragment, u.RawFragment = nil, "", ""
+	c.target = u
+	if c.transport == nil {
+		c.own = newTransport()
+		c.transport = c.own
+	}
+	return c, nil
+}
+
+func (o Options) withDefaults() Options {
+	o.BatchSize = orDefault(o.BatchSize, 1)
+	o.Timeout = orDefault(o.Timeout, 30*time.Second)
+	o.Retries = max(orDefault(o.Retries, 3), 0)
+	o.RetryDelay = max(orDefault(o.RetryDelay, time.Second), 0)
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o
+}
+
+func orDefault[T int | time.Duration](v, standard T) T {
+	if v == 0 {
+		return standard
+	}
+	return v
+}
+
+// newTransport differs from [http.DefaultTransport] in that it reads no proxy
+// from the environment and does not inflate answers.
+func newTransport() *http.Transport {
+	return &http.Transport{
+		DialContext:            (&net.Dialer{Timeout: connectTimeout}).DialContext,
+		TLSHandshakeTimeout:    connectTimeout,
+		IdleConnTimeout:        10 * time.Second,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: maxBody,
+	}
+}
+
+// String returns the receiver's URL without password and query.
+func (c *Client) String() string { return c.redacted }
+
+// GoString is [Client.String], so that no format verb shows the token.
+func (c *Client) GoString() string { return fmt.Sprintf("httpfallback.Client(%s)", c.redacted) }
+
+// Notify hands m to the receiver and blocks until it was accepted, was
+// refused, or the retries are used up; ctx bounds it all. A receiver to which
+// no connection can be made is given up after 4 s; one that takes the
+// connection and stays silent costs Timeout for each attempt.
+//
+// A receiver that takes no whole envelopes gets match updates only. Another
+// type is then refused before anything is sent.
+//
+// The error is an [*Error]. Parts accepted before a failure stay accepted,
+// and a later Notify of the same message sends them again.
+func (c *Client) Notify(ctx context.Context, m message.Outgoing) error {
+	if c.own != nil {
+		// Messages are minutes to hours apart. A connection kept so long is
+		// often dead, and finding that out would cost an attempt.
+		defer c.own.CloseIdleConnections()
+	}
+	d := delivery{client: c, msg: m, window: time.Now().Add(connectWindow)}
+	return d.run(ctx)
+}

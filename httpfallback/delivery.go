@@ -1,0 +1,132 @@
+package httpfallback
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/PitchConnect/fogispubsub/message"
+)
+
+// delivery is one Notify under way.
+type delivery struct {
+	client *Client
+	msg    message.Outgoing
+	window time.Time // until then a first connection must have been made
+
+	reached bool // there was a connection
+	form    form
+	turned  bool // the receiver has shown itself to be of the other form
+
+	envelope *message.Envelope // of msg, once it is needed for parts
+	matches  []json.RawMessage // of envelope
+	next     int               // requests done with, accepted or skipped
+	accepted int
+	attempts int // of the next request
+	retries  int // left
+}
+
+// run sends request after request until the message is through.
+func (d *delivery) run(ctx context.Context) error {
+	d.retries = d.client.opts.Retries
+	var skipped *Error // the first of the parts that were not accepted
+	for {
+		o := d.request(ctx)
+		switch o.verdict {
+		case accepted:
+			d.accepted++
+			d.retries = d.client.opts.Retries
+		case otherForm:
+			if d.turned {
+				return d.error(o)
+			}
+			d.turn()
+			skipped = nil
+			continue
+		case againPart, skipPart:
+			// The other parts may be good: a match that the receiver cannot
+			// handle must not keep those behind it from arriving.
+			err := d.error(o)
+			if skipped == nil {
+				skipped = err
+			}
+			if d.form == parts && d.next+1 < d.of() {
+				d.log(ctx, "fallback part not accepted", err)
+			}
+		default:
+			return d.error(o)
+		}
+		if d.next++; d.form == whole || d.next == d.of() {
+			break
+		}
+		d.attempts = 0
+	}
+	if skipped != nil {
+		skipped.Accepted = d.accepted
+		return skipped
+	}
+	return nil
+}
+
+// request sends the next request until its outcome is settled or the retries
+// are used up.
+func (d *delivery) request(ctx context.Context) outcome {
+	for {
+		d.attempts++
+		o := d.attempt(ctx)
+		if o.verdict != again && o.verdict != againPart {
+			return o
+		}
+		if ctx.Err() != nil {
+			return ended(ctx, o)
+		}
+		wait, ok := d.wait(ctx, o)
+		if !ok {
+			return o
+		}
+		d.log(ctx, "fallback attempt failed", d.error(o))
+		if !sleep(ctx, wait) {
+			return ended(ctx, o)
+		}
+		d.retries--
+	}
+}
+
+// ended is the outcome when ctx has ended after o.
+func ended(ctx context.Context, o outcome) outcome {
+	o.verdict, o.cause = final, ctx.Err()
+	if o.status == 0 {
+		o.reason = "no answer before the caller's context ended"
+	}
+	return o
+}
+
+// turn changes to the receiver's other form, once in a delivery: the receiver
+// behind the URL was replaced since its form was learnt.
+func (d *delivery) turn() {
+	d.turned = true
+	if d.form == whole {
+		d.form = parts
+	} else {
+		d.form = whole
+	}
+	d.client.remember(d.form)
+	d.next, d.accepted, d.attempts = 0, 0, 0
+}
+
+func (d *delivery) error(o outcome) *Error {
+	err := &Error{
+		URL: d.client.redacted, Status: o.status,
+		Attempts: d.attempts, Accepted: d.accepted,
+		reason: o.reason, cause: o.cause,
+	}
+	if d.form == parts && d.envelope != nil {
+		err.Part, err.Of = d.next+1, d.of()
+	}
+	return err
+}
+
+func (d *delivery) log(ctx context.Context, msg string, err *Error) {
+	d.client.opts.Logger.WarnContext(ctx, msg,
+		"type", d.msg.Type, "message_id", d.msg.ID, "route", "fallback", "attempt", err.Attempts, "err", err)
+}

@@ -1,0 +1,190 @@
+package httpfallback
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	"github.com/PitchConnect/fogispubsub/message"
+)
+
+// Receiver handles what arrives over HTTP.
+type Receiver interface {
+	// Dispatch handles the message in data, which it may keep, and returns
+	// when it was handled or was recognised as handled before. channel is the
+	// default channel of the message's type, "" for a type that has none.
+	// An error that wraps message.ErrBusy asks the sender to come back, one
+	// that wraps message.ErrInvalid not to; every other is a failed handling.
+	Dispatch(ctx context.Context, channel string, data []byte) (message.Result, error)
+}
+
+// HandlerOptions configures [Handler].
+type HandlerOptions struct {
+	// Token is the bearer token that a POST must carry. It is never printed.
+	Token string
+	// AllowUnauthenticated opens the handler to everybody who reaches it. It
+	// must be set when there is no Token, and not when there is one.
+	AllowUnauthenticated bool
+	// MaxBytes is the limit of a message. A body may be twice as long, for
+	// white space and escapes. Zero: [message.DefaultMaxBytes].
+	MaxBytes int
+	// Logger gets refused messages and panics. Nil: [slog.Default].
+	Logger *slog.Logger
+}
+
+// Handler returns the receiving side of the fallback. It takes POST, at any
+// path and with any content type, as the Python calendar's /manual-sync does:
+// whole envelopes of every type, and bare objects with a list "matches". Each
+// is handed to r, and the answer tells the outcome:
+//
+//	200  handled, or a duplicate of what was handled before
+//	400  no JSON object, no list "matches", or an invalid message
+//	401  no token, or another one
+//	405  another method; OPTIONS tells what is accepted
+//	413  longer than the limit
+//	422  a part of a message: send it whole
+//	500  the handling failed, or panicked
+//	503  busy; Retry-After tells when to come back
+//
+// Answers are JSON with the keys success, matches_processed, timestamp,
+// message and error. They hold nothing of what the message holds.
+//
+// A message without message_id gets a fresh one, as everywhere, and so is
+// never a duplicate: an Idempotency-Key does not take the ID's place, because
+// a sender that reuses its key would lose messages without notice.
+func Handler(r Receiver, opts HandlerOptions) (http.Handler, error) {
+	var faults []error
+	if r == nil {
+		faults = append(faults, errors.New("httpfallback: Handler needs a receiver"))
+	}
+	if opts.Token == "" && !opts.AllowUnauthenticated {
+		faults = append(faults, errors.New("httpfallback: no token; set one, or set AllowUnauthenticated to let everybody in"))
+	}
+	if opts.Token != "" && opts.AllowUnauthenticated {
+		faults = append(faults, errors.New("httpfallback: both a token and AllowUnauthenticated; choose one"))
+	}
+	if opts.MaxBytes < 0 {
+		faults = append(faults, errors.New("httpfallback: MaxBytes is negative; messages without limit are not taken"))
+	}
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	h := &handler{
+		receiver: r,
+		open:     opts.AllowUnauthenticated,
+		token:    sha256.Sum256([]byte(opts.Token)),
+		decoder:  message.Decoder{MaxBytes: orDefault(opts.MaxBytes, message.DefaultMaxBytes)},
+		logger:   opts.Logger,
+	}
+	if h.logger == nil {
+		h.logger = slog.Default()
+	}
+	return h, nil
+}
+
+type handler struct {
+	receiver Receiver
+	open     bool
+	token    [sha256.Size]byte // hashed, so that comparing tells nothing of its length
+	decoder  message.Decoder
+	logger   *slog.Logger
+}
+
+// ServeHTTP implements [http.Handler].
+func (h *handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	// In every answer, so that a client that took this receiver for another
+	// kind learns it from the refusal.
+	w.Header().Set("Accept-Post", mediaType)
+	switch {
+	case req.Method == http.MethodOptions:
+		w.Header().Set("Allow", allowed)
+		w.WriteHeader(http.StatusNoContent)
+	case req.Method != http.MethodPost:
+		w.Header().Set("Allow", allowed)
+		refuse(w, http.StatusMethodNotAllowed, "Method not allowed: use POST")
+	case !h.authorized(req):
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		refuse(w, http.StatusUnauthorized, "Missing or wrong bearer token")
+	default:
+		h.post(w, req)
+	}
+}
+
+const allowed = "OPTIONS, POST"
+
+func (h *handler) authorized(req *http.Request) bool {
+	if h.open {
+		return true
+	}
+	scheme, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
+	return subtle.ConstantTimeCompare(sum[:], h.token[:]) == 1 && strings.EqualFold(scheme, "Bearer")
+}
+
+func (h *handler) post(w http.ResponseWriter, req *http.Request) {
+	limit := 2 * int64(h.decoder.MaxBytes)
+	tooLong := fmt.Sprintf("Request is longer than %d bytes", limit)
+	if req.ContentLength > limit {
+		refuse(w, http.StatusRequestEntityTooLarge, tooLong)
+		return
+	}
+	data, err := io.ReadAll(http.MaxBytesReader(w, req.Body, limit))
+	if err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			refuse(w, http.StatusRequestEntityTooLarge, tooLong)
+			return
+		}
+		refuse(w, http.StatusBadRequest, "Request ended before its end")
+		return
+	}
+	envelope, fault := h.read(data)
+	if fault != "" {
+		h.logger.WarnContext(req.Context(), "fallback message refused", "route", "fallback", "err", fault)
+		refuse(w, http.StatusBadRequest, fault)
+		return
+	}
+	if envelope.Part != (message.Part{}) {
+		refuse(w, http.StatusUnprocessableEntity, "Parts are not accepted: send the whole message")
+		return
+	}
+	result, err := h.dispatch(req.Context(), envelope, data)
+	matches := result.Matches
+	if matches == 0 {
+		matches = envelope.MatchCount()
+	}
+	switch {
+	case err == nil:
+		succeed(w, matches)
+	case errors.Is(err, message.ErrBusy):
+		w.Header().Set("Retry-After", "1")
+		refuse(w, http.StatusServiceUnavailable, "Receiver is busy: send the message again later")
+	case errors.Is(err, message.ErrInvalid):
+		refuse(w, http.StatusBadRequest, "Invalid message")
+	default:
+		fail(w, matches)
+	}
+}
+
+// dispatch hands the message over. A panic counts as a failed handling: the
+// sender must not take a broken connection for a busy receiver.
+func (h *handler) dispatch(ctx context.Context, e *message.Envelope, data []byte) (result message.Result, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			// The value may quote the message; its type and the stack do not.
+			h.logger.ErrorContext(ctx, "fallback receiver panicked", "type", e.Type, "message_id", e.ID,
+				"route", "fallback", "err", fmt.Sprintf("panic of type %T\n%s", v, debug.Stack()))
+			err = errPanic
+		}
+	}()
+	return h.receiver.Dispatch(ctx, e.Type.DefaultChannel(), data)
+}
+
+var errPanic = errors.New("the receiver panicked")

@@ -1,0 +1,130 @@
+package httpfallback
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// errSlow ends a request that took too long: to connect, to answer OPTIONS,
+// or to answer at all. It is not context.DeadlineExceeded, which means the
+// caller's own deadline.
+var errSlow = errors.New("out of time")
+
+// attempt sends the next request once.
+func (d *delivery) attempt(ctx context.Context) outcome {
+	c := d.client
+	if d.form == unknown {
+		f, err := d.ask(ctx)
+		if err != nil {
+			return c.failure(false, err)
+		}
+		d.form = f
+	}
+	body, err := d.body()
+	if err != nil {
+		return outcome{verdict: final, reason: "nothing was sent", cause: err}
+	}
+	if c.opts.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, c.opts.Timeout, errSlow)
+		defer cancel()
+	}
+	req := c.request(ctx, http.MethodPost)
+	req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	// GetBody stays nil: with it net/http repeats a request that has an
+	// Idempotency-Key by itself, at once and uncounted, when a connection that
+	// was used before breaks.
+	req.Header.Set("Idempotency-Key", d.key())
+	req.Header.Set("Content-Type", "application/json")
+	if d.form == whole {
+		req.Header.Set("Content-Type", mediaType)
+	}
+	resp, answer, connected, err := d.exchange(req)
+	if err != nil {
+		return c.failure(connected, err)
+	}
+	return judge(d.form, c.target.Path, resp, answer)
+}
+
+// request makes one without body.
+func (c *Client) request(ctx context.Context, method string) *http.Request {
+	target := *c.target
+	req := (&http.Request{Method: method, URL: &target, Header: http.Header{}, Host: target.Host}).WithContext(ctx)
+	req.Header.Set("User-Agent", "fogispubsub")
+	if c.authorize != "" {
+		req.Header.Set("Authorization", c.authorize)
+	}
+	return req
+}
+
+// exchange sends one request and reads the answer, at most maxBody of it. It
+// gives up a connection that is not made in time, and tells whether one was
+// made.
+func (d *delivery) exchange(req *http.Request) (resp *http.Response, body []byte, connected bool, err error) {
+	ctx, cancel := context.WithCancelCause(req.Context())
+	defer cancel(nil)
+	timer := time.AfterFunc(time.Hour, func() { cancel(errSlow) })
+	timer.Stop()
+	defer timer.Stop()
+	trace := &httptrace.ClientTrace{
+		GetConn: func(string) {
+			limit := connectTimeout
+			if !d.reached {
+				limit = min(limit, time.Until(d.window))
+			}
+			timer.Reset(limit)
+		},
+		GotConn: func(httptrace.GotConnInfo) {
+			timer.Stop()
+			connected, d.reached = true, true
+		},
+	}
+	resp, err = d.client.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, trace)))
+	if err != nil {
+		if d.client.own != nil {
+			d.client.own.CloseIdleConnections() // they may be as dead as this one
+		}
+		return nil, nil, connected, err
+	}
+	defer resp.Body.Close()
+	d.reached = true
+	body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	if resp.StatusCode != http.StatusOK {
+		err = nil // the status says enough
+	}
+	return resp, body, true, err
+}
+
+// failure is the outcome of a request without an answer.
+func (c *Client) failure(connected bool, err error) outcome {
+	o := outcome{verdict: again, cause: withoutContents(err)}
+	switch {
+	case !connected:
+		o.reason = "the receiver cannot be connected; is it up, and is the URL right?"
+	case errors.Is(err, errSlow):
+		o.reason = fmt.Sprintf("the receiver took the request and gave no answer within %v", c.opts.Timeout)
+	default:
+		o.reason = "the connection broke before the answer; the request may have been handled"
+	}
+	return o
+}
+
+// key names the request over all its attempts.
+func (d *delivery) key() string {
+	key := d.msg.ID
+	if !validHeader(key) {
+		key = url.PathEscape(key)
+	}
+	if d.form == parts {
+		key += "/" + strconv.Itoa(d.next+1)
+	}
+	return key
+}
