@@ -151,8 +151,11 @@ func parseURL(text string, schemes ...string) (u *url.URL, got string) {
 
 // checkHost refuses a URL without host, and a port that no server can have.
 func checkHost(u *url.URL) (got string) {
-	if u.Hostname() == "" {
+	switch host := u.Hostname(); {
+	case host == "":
 		return "a URL without host"
+	case strings.Contains(host, ":") && !strings.HasPrefix(u.Host, "["):
+		return "a URL with two ports"
 	}
 	if port := u.Port(); port != "" {
 		if _, ok := wholeNumber(port, 1, maxPort); !ok {
