@@ -1,6 +1,7 @@
 package message
 
 import (
+	"bytes"
 	"encoding/json"
 	"time"
 )
@@ -14,43 +15,119 @@ const (
 // Decoder holds the bounds of decoding. The zero value is ready to use; a
 // Decoder may be used by several goroutines.
 type Decoder struct {
-	MaxBytes int // largest message in bytes; zero: DefaultMaxBytes
-	MaxDepth int // deepest nesting of JSON values; zero: DefaultMaxDepth
+	// MaxBytes is the largest message in bytes. Zero: DefaultMaxBytes;
+	// negative: no bound.
+	MaxBytes int
+	// MaxDepth is the deepest nesting of JSON values. Zero: DefaultMaxDepth;
+	// negative, and anything above 10 000: 10 000.
+	MaxDepth int
 	// Zone is the zone of timestamps that name none; nil: Europe/Stockholm.
 	Zone *time.Location
 }
 
 // Envelope is a message whose head was read and whose payload was checked and
 // found, but not yet turned into values; [As] does that.
+//
+// Printing or logging it shows its head only.
 type Envelope struct {
 	Header
 	// Payload is the payload's JSON: an object, for the flat forms the whole
-	// message. It shares memory with the bytes given to Decode.
+	// message. It shares memory with the bytes given to Decode, unless
+	// Sanitized is set.
 	Payload json.RawMessage
-	// Sanitized tells that bare NaN or Infinity values were read as null.
+	// Sanitized tells that bare NaN or Infinity values were read as null. The
+	// bytes kept of the message then have null in their place.
 	Sanitized bool
+
+	data  []byte   // the whole message
+	found contents // what Decode saw in Payload; zero in an envelope made by hand
 }
 
 // Decode reads every envelope that the FOGIS services send or accept, with
 // their deviations. The error is [ErrProbe] or wraps [ErrInvalid] and names
 // the field. It never panics, whatever the bytes. The envelope keeps data
 // alive; data must not change afterwards.
+//
+// Of keys that occur twice the last one counts, as in Python.
 func (d Decoder) Decode(data []byte) (*Envelope, error) {
-	panic("message.Decode: in work")
+	if max := d.maxBytes(); max >= 0 && len(data) > max {
+		return nil, refusef("", "has %d bytes, more than the %d allowed: send fewer matches in one message, or raise Decoder.MaxBytes", len(data), max)
+	}
+	if isProbeText(data) {
+		return nil, ErrProbe
+	}
+	var l layout
+	s := scanner{data: data, max: depthBound(d.MaxDepth)}
+	if err := l.read(&s); err != nil {
+		return nil, err
+	}
+	sanitized := len(s.bare) > 0
+	if sanitized {
+		data, l = s.mended(), layout{}
+		s = scanner{data: data, max: s.max}
+		if err := l.read(&s); err != nil {
+			return nil, err
+		}
+	}
+	e := &Envelope{data: data, Sanitized: sanitized}
+	if err := l.fill(e, d.Zone); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// whole is the message without the white space around it.
+func (e *Envelope) whole() []byte { return bytes.TrimSpace(e.data) }
+
+func (d Decoder) maxBytes() int {
+	if d.MaxBytes == 0 {
+		return DefaultMaxBytes
+	}
+	return d.MaxBytes
+}
+
+func depthBound(depth int) int {
+	switch {
+	case depth == 0:
+		return DefaultMaxDepth
+	case depth < 0 || depth > maxNesting:
+		return maxNesting
+	}
+	return depth
 }
 
 // Decode is the zero [Decoder]'s Decode.
 func Decode(data []byte) (*Envelope, error) { return Decoder{}.Decode(data) }
 
-// PeekType finds the type of a message without checking the rest. It returns
-// "" when it cannot tell cheaply; then decode.
-func PeekType(data []byte) Type {
-	panic("message.PeekType: in work")
-}
-
 // MatchCount returns how many matches the envelope carries.
-func (e *Envelope) MatchCount() int { panic("in work") }
+func (e *Envelope) MatchCount() int { return len(e.contents().matches) }
 
 // RawMatches returns the JSON of each match, in order, sharing memory with
 // the message.
-func (e *Envelope) RawMatches() []json.RawMessage { panic("in work") }
+func (e *Envelope) RawMatches() []json.RawMessage { return e.contents().matches }
+
+// contents is what Decode found in the payload, or for an envelope made by
+// hand what is found there now; nothing, if that payload is invalid.
+func (e *Envelope) contents() contents {
+	if e.found.object != nil {
+		return e.found
+	}
+	found, _ := findContents(e.Payload)
+	return found
+}
+
+var byteOrderMark = []byte("\ufeff")
+
+// isProbeText recognises the operators' probes that are no JSON.
+func isProbeText(data []byte) bool {
+	if len(data) > 64 {
+		return false
+	}
+	data = bytes.TrimSpace(data)
+	for _, prefix := range []string{"health_check_", "test_message_"} {
+		if rest, ok := bytes.CutPrefix(data, []byte(prefix)); ok && len(rest) > 0 {
+			return digits(rest, 0) == len(rest)
+		}
+	}
+	return false
+}

@@ -1,6 +1,9 @@
 package message
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 var (
 	// ErrInvalid is wrapped by every refusal of a message, received or to be
@@ -16,3 +19,50 @@ var (
 	// holds no claim on it: send the same message again later.
 	ErrBusy = errors.New("receiver is busy")
 )
+
+// refusal is the error behind [ErrInvalid]: where the fault lies and what it
+// is, in words that hold nothing of the message itself.
+type refusal struct {
+	path string // "payload.matches[3]"; "" for the message as a whole
+	why  string
+}
+
+func (r *refusal) Error() string {
+	if r.path == "" {
+		return ErrInvalid.Error() + ": " + r.why
+	}
+	return ErrInvalid.Error() + ": " + r.path + ": " + r.why
+}
+
+func (r *refusal) Unwrap() error { return ErrInvalid }
+
+func refuse(path, why string) error { return &refusal{path: path, why: why} }
+
+func refusef(path, format string, args ...any) error {
+	return &refusal{path: path, why: fmt.Sprintf(format, args...)}
+}
+
+// wantError tells that raw is of another JSON kind than wanted.
+func wantError(path, want string, raw []byte) error {
+	return refusef(path, "want %s, got %s", want, kindOf(raw))
+}
+
+// kindOf names the kind of a valid JSON value.
+func kindOf(raw []byte) string {
+	if len(raw) == 0 {
+		return "nothing"
+	}
+	switch raw[0] {
+	case '{':
+		return "an object"
+	case '[':
+		return "a list"
+	case '"':
+		return "a string"
+	case 't', 'f':
+		return "true or false"
+	case 'n':
+		return "null"
+	}
+	return "a number"
+}

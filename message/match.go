@@ -12,11 +12,14 @@ import (
 // parts of it. The other fields are then only a view; to send a changed
 // match, change Raw or clear it. A match without Raw is written in the FOGIS
 // form, with every key that the calendar needs.
+//
+// The strings of a decoded match share one copy of its JSON. Printing or
+// logging a Match shows its ID and number only.
 type Match struct {
 	ID          MatchID
 	Number      string // matchnr; leading zeros matter
 	Home, Away  Team
-	Kickoff     time.Time // zero when unknown
+	Kickoff     time.Time // in Swedish time; zero when unknown
 	Venue       Venue
 	Competition Competition
 	Cancelled   bool // installd
@@ -27,15 +30,6 @@ type Match struct {
 	Contacts    []Contact
 
 	Raw json.RawMessage
-}
-
-// MatchID is a match's ID as number and as text. FOGIS sends a number, other
-// producers a numeric or any other string; it is written back as it came.
-type MatchID struct {
-	Int  int64  // zero when the text is no number
-	Text string // "" when missing
-	// Quoted tells that the ID is written as a JSON string.
-	Quoted bool
 }
 
 // Team is one side of a match. IDs are zero when unknown.
@@ -98,10 +92,3 @@ type Contact struct {
 	Country    string
 	Reserve    bool
 }
-
-// ParseMatch reads one match, in any known form. The error wraps
-// [ErrInvalid]. Raw shares memory with raw.
-func ParseMatch(raw []byte) (Match, error) { panic("in work") }
-
-// ParseMatches reads a JSON array of matches.
-func ParseMatches(array []byte) ([]Match, error) { panic("in work") }

@@ -1,9 +1,13 @@
 package message
 
-import "encoding/json"
+import (
+	"encoding/json"
+)
 
 // MatchUpdates is a snapshot: the publisher's whole current match list, with
 // what changed since the last one.
+//
+// Printing or logging it shows counts only.
 type MatchUpdates struct {
 	Matches []Match
 	Changes []Change
@@ -11,16 +15,19 @@ type MatchUpdates struct {
 	// It never filters: a message that says false reaches the handler.
 	HasChanges *bool
 	// HighPriorityFlag is the publisher's own flag; [MatchUpdates.HighPriority]
-	// is the rule to act on.
+	// is the rule to act on, and what is sent.
 	HighPriorityFlag bool
 	Summary          ChangeSummary
+	// ProcessedAt is when the publisher made the snapshot. When zero, the
+	// envelope's own time is sent.
+	ProcessedAt Timestamp
 	// Metadata holds the other keys of the payload's metadata as they came,
 	// or to send; the contract's own keys win over it.
 	Metadata map[string]json.RawMessage
 }
 
 // ChangeSummary counts changes. Text is set for producers that write one
-// sentence instead.
+// sentence instead; it is not sent.
 type ChangeSummary struct {
 	New, Updated, Cancelled, Removed, Total int
 	Text                                    string
@@ -29,12 +36,107 @@ type ChangeSummary struct {
 // MessageType implements [Payload].
 func (MatchUpdates) MessageType() Type { return TypeMatchUpdates }
 
-// Validate refuses a match that is not a JSON object, has neither matchid nor
-// match_id, or holds invalid UTF-8, NaN or Infinity. Unknown, null, missing
-// and repeated values pass.
-func (m MatchUpdates) Validate() error { panic("in work") }
-
 // HighPriority tells whether somebody should look now: the publisher's flag,
 // a change of priority critical or high, one of the calendar's categories
 // (time, date, venue, referee), or a cancellation, postponement, interruption.
-func (m MatchUpdates) HighPriority() bool { panic("in work") }
+func (m MatchUpdates) HighPriority() bool {
+	if m.HighPriorityFlag {
+		return true
+	}
+	for i := range m.Changes {
+		if m.Changes[i].highPriority() {
+			return true
+		}
+	}
+	return false
+}
+
+// read fills m from what was found in a payload.
+func (m *MatchUpdates) read(found contents) error {
+	m.HighPriorityFlag = len(found.high) > 0 && found.high[0] == 't'
+	m.Matches = make([]Match, len(found.matches))
+	for i, raw := range found.matches {
+		m.Matches[i].read(raw)
+	}
+	if found.changes != nil {
+		n := 0
+		for w := walk(found.changes); w.next(); n++ {
+			switch w.first() {
+			case '{':
+				var c Change
+				c.read(w.value())
+				m.Changes = append(m.Changes, c)
+			case 'n': // as good as missing
+			default:
+				return wantError(at("payload.detailed_changes", n), "an object", w.value())
+			}
+		}
+	}
+	m.readMetadata(found.metadata)
+	return nil
+}
+
+func (m *MatchUpdates) readMetadata(raw span) {
+	for w := walk(raw); w.next(); {
+		switch w.key {
+		case "total_matches": // counted anew; some callers write anything here
+		case "has_changes":
+			m.HasChanges = truth(&w)
+		case "change_summary":
+			m.Summary = ChangeSummary{}
+			m.Summary.read(&w)
+		case "processing_timestamp":
+			m.ProcessedAt = parseTimestamp(w.string(), nil)
+		default:
+			if m.Metadata == nil {
+				m.Metadata = make(map[string]json.RawMessage)
+			}
+			m.Metadata[w.key] = w.value()
+		}
+	}
+}
+
+// truth reads a flag as the Python services do, where a string that is not
+// empty is true; nil for null.
+func truth(w *walker) *bool {
+	var yes bool
+	switch w.first() {
+	case 'n':
+		return nil
+	case 't':
+		yes = true
+	case '"':
+		yes = w.end-w.start > 2
+	case 'f':
+	case '{', '[':
+		inside := w.inside()
+		yes = inside.step()
+	default:
+		yes = w.float() != 0
+	}
+	return &yes
+}
+
+func (s *ChangeSummary) read(w *walker) {
+	if w.first() == '"' {
+		s.Text = w.string()
+		return
+	}
+	if w.first() != '{' {
+		return
+	}
+	for in := w.inside(); in.next(); {
+		switch in.key {
+		case "new_matches":
+			s.New = int(in.int())
+		case "updated_matches":
+			s.Updated = int(in.int())
+		case "cancelled_matches":
+			s.Cancelled = int(in.int())
+		case "removed_matches":
+			s.Removed = int(in.int())
+		case "total_changes":
+			s.Total = int(in.int())
+		}
+	}
+}

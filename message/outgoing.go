@@ -1,6 +1,16 @@
 package message
 
-// Outgoing is an encoded message on its way: what every route sends.
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Outgoing is an encoded message on its way: what every route sends. Printing
+// or logging it shows its ID and type only.
 type Outgoing struct {
 	ID   string
 	Type Type
@@ -11,12 +21,181 @@ type Outgoing struct {
 
 // AppendEncode validates p and appends the envelope of h and p to dst. Of h
 // it uses ID, Source, Timestamp.Time (UTC, microseconds), Seq and Part; type
-// and versions come from p. The result is one line of JSON, UTF-8, without
-// HTML escaping and without null where the Python services expect a value.
-// On error, which wraps [ErrInvalid], dst is returned unchanged.
+// and versions come from p. The result is UTF-8 without HTML escaping and
+// without null where the Python services expect a value; it is one line,
+// unless a Raw holds line breaks: Raw is copied byte for byte.
+//
+// An empty ID is replaced by a fresh one and a zero time by now; a publisher
+// sets both, to know them. On error, which wraps [ErrInvalid], dst is
+// returned unchanged.
 func AppendEncode(dst []byte, h Header, p Payload) ([]byte, error) {
-	panic("message.AppendEncode: in work")
+	switch v := p.(type) {
+	case nil:
+		return dst, refuse("payload", "missing")
+	case *MatchUpdates:
+		if v == nil {
+			return dst, refuse("payload", "missing")
+		}
+		p = *v
+	case *ProcessingStatus:
+		if v == nil {
+			return dst, refuse("payload", "missing")
+		}
+		p = *v
+	case *SystemAlert:
+		if v == nil {
+			return dst, refuse("payload", "missing")
+		}
+		p = *v
+	}
+	if err := p.Validate(); err != nil {
+		return dst, err
+	}
+	if h.ID == "" {
+		h.ID = NewID()
+	}
+	if h.Timestamp.IsZero() {
+		h.Timestamp.Time = time.Now()
+	}
+	h.Type = p.MessageType()
+	if err := h.validate(); err != nil {
+		return dst, err
+	}
+	switch p := p.(type) {
+	case MatchUpdates:
+		out := appendHead(dst, &h)
+		if h.Part != (Part{}) {
+			out = p.appendMatches(append(out, `,"matches":`...))
+		}
+		out = p.appendPayload(append(out, `,"payload":`...), &h)
+		return append(out, '}'), nil
+	case ProcessingStatus:
+		out := append(appendHead(dst, &h), `,"payload":`...)
+		return append(p.appendPayload(out, &h), '}'), nil
+	case SystemAlert:
+		out := append(appendHead(dst, &h), `,"payload":`...)
+		return append(p.appendPayload(out, &h), '}'), nil
+	}
+	payload, err := marshal(p)
+	if err != nil {
+		return dst, err
+	}
+	out := append(appendHead(dst, &h), `,"payload":`...)
+	return append(append(out, payload...), '}'), nil
 }
 
 // NewID returns a fresh message ID: a random UUID, as the Python publisher's.
-func NewID() string { panic("in work") }
+func NewID() string { return uuid.NewString() }
+
+func (h *Header) validate() error {
+	if h.Type == "" {
+		return refuse("type", "missing: MessageType must name one")
+	}
+	for _, field := range [][2]string{
+		{"message_id", h.ID}, {"source", h.Source}, {"type", string(h.Type)}, {"seq.epoch", h.Seq.Epoch},
+	} {
+		if err := checkText(field[0], field[1]); err != nil {
+			return err
+		}
+	}
+	if y := h.Timestamp.UTC().Year(); y < 0 || y > 9999 {
+		return refuse("timestamp", "the year does not have four digits")
+	}
+	return nil
+}
+
+// appendHead writes everything before the payload; the object stays open.
+func appendHead(dst []byte, h *Header) []byte {
+	dst = append(dst, `{"message_id":`...)
+	dst = appendString(dst, h.ID)
+	dst = append(dst, `,"timestamp":`...)
+	dst = appendTime(dst, h.Timestamp.Time)
+	dst = append(dst, `,"source":`...)
+	dst = appendString(dst, h.Source)
+	dst = append(dst, `,"version":"1.0","type":`...)
+	dst = appendString(dst, string(h.Type))
+	dst = append(dst, `,"schema_version":"2.0"`...)
+	if h.Seq.N != 0 {
+		dst = appendSeq(append(dst, `,"seq":`...), h.Seq)
+	}
+	if h.Part != (Part{}) {
+		dst = appendPart(append(dst, `,"part":`...), h.Part)
+	}
+	return dst
+}
+
+func (m MatchUpdates) appendMatches(dst []byte) []byte {
+	dst = append(dst, '[')
+	for i := range m.Matches {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = m.Matches[i].append(dst)
+	}
+	return append(dst, ']')
+}
+
+// appendPayload writes the payload that every version of the calendar reads:
+// matches as FOGIS has them, and the version, which it looks for in the
+// envelope and the publisher writes here.
+func (m MatchUpdates) appendPayload(dst []byte, h *Header) []byte {
+	dst = m.appendMatches(append(dst, `{"matches":`...))
+	dst = append(dst, `,"schema_version":"2.0","detailed_changes":[`...)
+	for i := range m.Changes {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = m.Changes[i].append(dst)
+	}
+	dst = append(dst, `],"high_priority":`...)
+	dst = strconv.AppendBool(dst, m.HighPriority())
+	dst = append(dst, `,"metadata":{"total_matches":`...)
+	dst = strconv.AppendInt(dst, int64(len(m.Matches)), 10)
+	dst = append(dst, `,"has_changes":`...)
+	dst = strconv.AppendBool(dst, m.HasChanges == nil || *m.HasChanges)
+	dst = m.Summary.append(append(dst, `,"change_summary":`...))
+	dst = append(dst, `,"processing_timestamp":`...)
+	processed := m.ProcessedAt.Time
+	if processed.IsZero() {
+		processed = h.Timestamp.Time
+	}
+	dst = appendTime(dst, processed)
+	var room [16]string
+	for _, key := range sortedKeys(room[:0], m.Metadata) {
+		switch key {
+		case "total_matches", "has_changes", "change_summary", "processing_timestamp":
+			continue
+		}
+		dst = appendString(append(dst, ','), key)
+		dst = appendRaw(append(dst, ':'), m.Metadata[key])
+	}
+	return append(dst, "}}"...)
+}
+
+func (s ChangeSummary) append(dst []byte) []byte {
+	dst = strconv.AppendInt(append(dst, `{"new_matches":`...), int64(s.New), 10)
+	dst = strconv.AppendInt(append(dst, `,"updated_matches":`...), int64(s.Updated), 10)
+	dst = strconv.AppendInt(append(dst, `,"cancelled_matches":`...), int64(s.Cancelled), 10)
+	dst = strconv.AppendInt(append(dst, `,"removed_matches":`...), int64(s.Removed), 10)
+	dst = strconv.AppendInt(append(dst, `,"total_changes":`...), int64(s.Total), 10)
+	return append(dst, '}')
+}
+
+// marshal encodes a service's own payload.
+func marshal(p Payload) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(p); err != nil {
+		// The error of encoding/json may quote the value.
+		return nil, refusef("payload", "encoding/json cannot encode %T", p)
+	}
+	payload := bytes.TrimSpace(b.Bytes())
+	if err := checkRaw("payload", payload); err != nil {
+		return nil, err
+	}
+	if payload[0] != '{' {
+		return nil, wantError("payload", "an object", payload)
+	}
+	return payload, nil
+}

@@ -3,6 +3,8 @@ package message
 import "encoding/json"
 
 // ProcessingStatus tells where a publisher's processing cycle stands.
+//
+// Details may hold anything: printing or logging shows the status only.
 type ProcessingStatus struct {
 	// Status is open; the services write started, completed and failed.
 	Status string
@@ -22,4 +24,52 @@ const (
 func (ProcessingStatus) MessageType() Type { return TypeProcessingStatus }
 
 // Validate refuses an empty status and invalid details.
-func (s ProcessingStatus) Validate() error { panic("in work") }
+func (s ProcessingStatus) Validate() error {
+	if s.Status == "" {
+		return refuse("payload.status", "missing")
+	}
+	if err := checkText("payload.status", s.Status); err != nil {
+		return err
+	}
+	return checkValues("payload.details", s.Details)
+}
+
+// read fills s from a payload, or from a whole message that has none.
+func (s *ProcessingStatus) read(payload span) error {
+	f := findDetails(payload)
+	switch {
+	case f.status != nil && f.status[0] != '"':
+		return wantError("payload.status", "a string", f.status)
+	case f.status != nil:
+		s.Status = wellKnownStatus(f.status)
+	case f.event != "":
+		s.Status = f.event
+	}
+	if s.Status == "" {
+		return refuse("payload.status", "missing")
+	}
+	s.Details = f.all
+	return nil
+}
+
+func wellKnownStatus(raw span) string {
+	switch string(raw) {
+	case `"started"`:
+		return StatusStarted
+	case `"completed"`:
+		return StatusCompleted
+	case `"failed"`:
+		return StatusFailed
+	}
+	return textOf(raw)
+}
+
+func (s ProcessingStatus) appendPayload(dst []byte, h *Header) []byte {
+	dst = append(dst, `{"status":`...)
+	dst = appendString(dst, s.Status)
+	dst = append(dst, `,"timestamp":`...)
+	dst = appendTime(dst, h.Timestamp.Time)
+	dst = append(dst, `,"details":`...)
+	dst = appendValues(dst, s.Details)
+	return append(dst, '}')
+}

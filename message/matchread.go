@@ -1,0 +1,400 @@
+package message
+
+import (
+	"strings"
+)
+
+// ParseMatch reads one match, in any known form. The error wraps
+// [ErrInvalid]. Raw shares memory with raw, unless raw holds NaN or Infinity:
+// these become null in a copy.
+func ParseMatch(raw []byte) (Match, error) {
+	var m Match
+	value, err := checked("match", raw)
+	if err != nil {
+		return m, err
+	}
+	if value[0] != '{' {
+		return m, wantError("match", "an object", value)
+	}
+	m.read(value)
+	return m, nil
+}
+
+// ParseMatches reads a JSON array of matches. null is an empty one.
+func ParseMatches(array []byte) ([]Match, error) {
+	list, err := checked("matches", array)
+	if err != nil {
+		return nil, err
+	}
+	if list[0] == 'n' {
+		return nil, nil
+	}
+	if list[0] != '[' {
+		return nil, wantError("matches", "a list", list)
+	}
+	s := scanner{data: list, max: maxNesting}
+	spans, _ := s.elements(nil, 0, 1)
+	matches := make([]Match, len(spans))
+	for n, raw := range spans {
+		if raw[0] != '{' {
+			return nil, wantError(at("matches", n), "an object", raw)
+		}
+		matches[n].read(raw)
+	}
+	return matches, nil
+}
+
+// checked is the one value in raw, with null for NaN and Infinity.
+func checked(path string, raw []byte) (span, error) {
+	s := scanner{data: raw, max: DefaultMaxDepth}
+	begin := s.space(0)
+	if begin == len(raw) {
+		return nil, refuse(path, "is empty")
+	}
+	end := s.value(begin, 0)
+	if end < 0 || s.trailing(end) < 0 {
+		return nil, s.err(path)
+	}
+	if len(s.bare) > 0 {
+		return checked(path, s.mended())
+	}
+	return raw[begin:end:end], nil
+}
+
+// matchReader gathers what a match may say in more than one place.
+type matchReader struct {
+	*Match
+	other Match // the second-best spellings
+	tid   string
+	clock clockParts
+	// The officials of the three kinds of producers; the first that has any
+	// counts.
+	assigned, referees []Official
+	simple             [4]Official // referee, assistants, fourth
+	assistants         []Official
+	contacts           []Contact
+}
+
+// read fills m from a valid object. A value of an unexpected type leaves its
+// field empty.
+func (m *Match) read(raw span) {
+	*m = Match{Raw: raw}
+	r := matchReader{Match: m}
+	for w := walk(raw); w.next(); {
+		if !r.fogis(&w) && !r.simpleForm(&w) {
+			r.structured(&w)
+		}
+	}
+	r.finish()
+}
+
+// fogis reads a key of the form that FOGIS itself sends.
+func (r *matchReader) fogis(w *walker) bool {
+	switch w.key {
+	case "matchid":
+		r.ID = readMatchID(w)
+	case "matchnr":
+		r.Number = w.string()
+	case "lag1namn":
+		r.Home.Name = w.string()
+	case "lag1lagid":
+		r.Home.ID = w.int()
+	case "lag1foreningid":
+		r.Home.ClubID = w.int()
+	case "lag2namn":
+		r.Away.Name = w.string()
+	case "lag2lagid":
+		r.Away.ID = w.int()
+	case "lag2foreningid":
+		r.Away.ClubID = w.int()
+	case "anlaggningid":
+		r.Venue.ID = w.int()
+	case "anlaggningnamn":
+		r.Venue.Name = w.string()
+	case "anlaggningLatitud":
+		r.Venue.Latitude = w.float()
+	case "anlaggningLongitud":
+		r.Venue.Longitude = w.float()
+	case "tid":
+		r.tid = w.string()
+	case "speldatum":
+		r.clock.date = w.string()
+	case "avsparkstid":
+		r.clock.time = w.string()
+	case "tidsangivelse":
+		r.clock.both = w.string()
+	case "tavlingid":
+		r.Competition.ID = w.int()
+	case "tavlingnr":
+		r.Competition.Number = w.string()
+	case "tavlingnamn":
+		r.Competition.Name = w.string()
+	case "tavlingskategorinamn":
+		r.Competition.Category = w.string()
+	case "installd":
+		r.Cancelled = w.bool()
+	case "uppskjuten":
+		r.Postponed = w.bool()
+	case "avbruten":
+		r.Interrupted = w.bool()
+	case "arslutresultat":
+		r.Completed = w.bool()
+	case "domaruppdraglista":
+		r.assigned = readOfficials(w)
+	case "kontaktpersoner":
+		r.Contacts = readContacts(w)
+	default:
+		return false
+	}
+	return true
+}
+
+// simpleForm reads a key of the simple form, of its oldest producer, or of
+// the integration tests' form.
+func (r *matchReader) simpleForm(w *walker) bool {
+	switch w.key {
+	case "hemmalag", "home_team":
+		r.other.Home.Name = w.string()
+	case "bortalag", "away_team":
+		r.other.Away.Name = w.string()
+	case "hemmalagid":
+		r.other.Home.ID = w.int()
+	case "bortalagid":
+		r.other.Away.ID = w.int()
+	case "arena":
+		r.other.Venue.Name = w.string()
+	case "tavling":
+		r.other.Competition.Name = w.string()
+	case "datum":
+		r.clock.otherDate = w.string()
+	case "domare", "domare1", "referee":
+		r.simple[0].Name = w.string()
+	case "domare1_telefon":
+		r.simple[0].Mobile = w.string()
+	case "ad1":
+		r.simple[1].Name = w.string()
+	case "ad2":
+		r.simple[2].Name = w.string()
+	case "fjarde":
+		r.simple[3].Name = w.string()
+	case "assistant_referees":
+		r.assistants = readOfficials(w)
+	default:
+		return false
+	}
+	return true
+}
+
+// structured reads a key of the v2 forms and of the simplified v1 form.
+func (r *matchReader) structured(w *walker) {
+	switch w.key {
+	case "match_id":
+		r.other.ID = readMatchID(w)
+	case "match_number":
+		r.other.Number = w.string()
+	case "date":
+		r.clock.otherDate = w.string()
+	case "time":
+		r.clock.otherTime = w.string()
+	case "formatted_datetime":
+		r.clock.otherBoth = w.string()
+	case "teams":
+		r.teams(w)
+	case "venue":
+		r.venue(w)
+	case "series":
+		r.other.Competition.Name = named(w, "name")
+	case "competition":
+		r.competition(w)
+	case "status":
+		r.status(w)
+	case "referees":
+		r.referees = readOfficials(w)
+	case "team_contacts":
+		r.contacts = readContacts(w)
+	}
+}
+
+// teams reads {"home":{…},"away":{…}} or "Home vs Away".
+func (r *matchReader) teams(w *walker) {
+	if w.first() == '"' {
+		r.other.Home.Name, r.other.Away.Name, _ = strings.Cut(w.string(), " vs ")
+		return
+	}
+	for in := w.inside(); in.next(); {
+		var team *Team
+		switch in.key {
+		case "home":
+			team = &r.other.Home
+		case "away":
+			team = &r.other.Away
+		default:
+			continue
+		}
+		*team = Team{}
+		for t := in.inside(); t.next(); {
+			switch t.key {
+			case "name":
+				team.Name = given(t.string())
+			case "id":
+				team.ID = t.int()
+			case "organization_id":
+				team.ClubID = t.int()
+			case "logo_id":
+				if team.ClubID == 0 {
+					team.ClubID = t.int()
+				}
+			}
+		}
+	}
+}
+
+// venue reads {"name",…} or the name alone.
+func (r *matchReader) venue(w *walker) {
+	v := &r.other.Venue
+	if w.first() != '{' {
+		v.Name = given(w.string())
+		return
+	}
+	for in := w.inside(); in.next(); {
+		switch in.key {
+		case "name":
+			v.Name = given(in.string())
+		case "id":
+			v.ID = in.int()
+		case "coordinates":
+			for c := in.inside(); c.next(); {
+				switch c.key {
+				case "latitude":
+					v.Latitude = c.float()
+				case "longitude":
+					v.Longitude = c.float()
+				}
+			}
+		}
+	}
+}
+
+func (r *matchReader) competition(w *walker) {
+	c := &r.other.Competition
+	for in := w.inside(); in.next(); {
+		switch in.key {
+		case "name":
+			c.Name = given(in.string())
+		case "number":
+			c.Number = in.string()
+		case "category":
+			c.Category = in.string()
+		case "id":
+			c.ID = in.int()
+		}
+	}
+}
+
+// status reads the status object of the one producer that writes one. That
+// producer fills "cancelled" from avbruten (interrupted) and "suspended" from
+// installd (cancelled); the exchange is undone here. A status text is not
+// read: it says "scheduled" whatever became of the match.
+func (r *matchReader) status(w *walker) {
+	for in := w.inside(); in.next(); {
+		switch in.key {
+		case "cancelled":
+			r.other.Interrupted = in.bool()
+		case "suspended":
+			r.other.Cancelled = in.bool()
+		case "postponed":
+			r.other.Postponed = in.bool()
+		case "final_result":
+			r.other.Completed = in.bool()
+		}
+	}
+}
+
+// finish fills what the best spelling left open from the others.
+func (r *matchReader) finish() {
+	o := &r.other
+	if r.ID == (MatchID{}) {
+		r.ID = o.ID
+	}
+	fill(&r.Number, o.Number)
+	fill(&r.Home.Name, o.Home.Name)
+	fill(&r.Home.ID, o.Home.ID)
+	fill(&r.Home.ClubID, o.Home.ClubID)
+	fill(&r.Away.Name, o.Away.Name)
+	fill(&r.Away.ID, o.Away.ID)
+	fill(&r.Away.ClubID, o.Away.ClubID)
+	fill(&r.Venue.Name, o.Venue.Name)
+	fill(&r.Venue.ID, o.Venue.ID)
+	fill(&r.Venue.Latitude, o.Venue.Latitude)
+	fill(&r.Venue.Longitude, o.Venue.Longitude)
+	fill(&r.Competition.ID, o.Competition.ID)
+	fill(&r.Competition.Number, o.Competition.Number)
+	fill(&r.Competition.Name, o.Competition.Name)
+	fill(&r.Competition.Category, o.Competition.Category)
+	fill(&r.Cancelled, o.Cancelled)
+	fill(&r.Postponed, o.Postponed)
+	fill(&r.Interrupted, o.Interrupted)
+	fill(&r.Completed, o.Completed)
+	r.Kickoff = r.clock.kickoff(r.tid)
+	switch {
+	case len(r.assigned) > 0:
+		r.Officials = r.assigned
+	case len(r.referees) > 0:
+		r.Officials = r.referees
+	default:
+		r.Officials = r.named()
+	}
+	if len(r.Contacts) == 0 {
+		r.Contacts = r.contacts
+	}
+}
+
+// fill sets what has no value yet.
+func fill[T comparable](value *T, other T) {
+	var zero T
+	if *value == zero {
+		*value = other
+	}
+}
+
+// named are the officials of the forms that give each role a key.
+func (r *matchReader) named() []Official {
+	roles := [4][2]string{{"Huvuddomare", "Dom"}, {"Assisterande 1", "AD1"}, {"Assisterande 2", "AD2"}, {"Fjärdedomare", "4:e dom"}}
+	var list []Official
+	for i, o := range r.simple {
+		if o.Name == "" {
+			continue
+		}
+		o.Role, o.RoleShort = roles[i][0], roles[i][1]
+		list = append(list, o)
+	}
+	for i, o := range r.assistants {
+		if i < 2 && o.Role == "" {
+			o.Role, o.RoleShort = roles[i+1][0], roles[i+1][1]
+		}
+		list = append(list, o)
+	}
+	return list
+}
+
+// given is text, but "" for the v2 producer's mark of a missing value.
+func given(text string) string {
+	if text == "N/A" {
+		return ""
+	}
+	return text
+}
+
+// named is the string member key of an object, or the string itself.
+func named(w *walker, key string) string {
+	if w.first() != '{' {
+		return given(w.string())
+	}
+	var text string
+	for in := w.inside(); in.next(); {
+		if in.key == key {
+			text = given(in.string())
+		}
+	}
+	return text
+}
