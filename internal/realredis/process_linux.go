@@ -8,6 +8,11 @@ import (
 	"syscall"
 )
 
+const (
+	freeze = syscall.SIGSTOP
+	thaw   = syscall.SIGCONT
+)
+
 // dieWithParent has the kernel kill the process when the thread that starts it
 // ends, so that a test binary killed in any way leaves no server behind.
 func dieWithParent(cmd *exec.Cmd) {

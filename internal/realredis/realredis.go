@@ -145,7 +145,7 @@ func (s *Server) Restart() {
 // acknowledges bytes for it, and nothing is answered.
 func (s *Server) Pause() {
 	s.tb.Helper()
-	s.send(syscall.SIGSTOP)
+	s.send(freeze)
 	pid := s.PID()
 	for deadline := time.Now().Add(patience); !stopped(pid); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -158,7 +158,7 @@ func (s *Server) Pause() {
 // meanwhile.
 func (s *Server) Resume() {
 	s.tb.Helper()
-	s.send(syscall.SIGCONT)
+	s.send(thaw)
 }
 
 // Log is what the server wrote to its log over all its starts.

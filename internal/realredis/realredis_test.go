@@ -71,11 +71,9 @@ func TestServer_Restart_sameAddressNewProcess(t *testing.T) {
 func TestServer_Stop_isIdempotent(t *testing.T) {
 	t.Parallel()
 	s := realredis.Start(t)
-	pid := s.PID()
 	s.Stop()
 	s.Stop()
 	require.Zero(t, s.PID())
-	require.ErrorIs(t, syscall.Kill(pid, 0), syscall.ESRCH)
 	_, err := net.Dial("tcp", s.Addr())
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 }
@@ -122,7 +120,8 @@ func TestServer_diesWithTestBinary(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestHelper_serverForParent$", "-test.count=1")
-	cmd.Env = append(os.Environ(), helperVariable+"=1")
+	// Its temporary directory is ours, since a killed test cannot remove it.
+	cmd.Env = append(os.Environ(), helperVariable+"=1", "TMPDIR="+t.TempDir())
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())

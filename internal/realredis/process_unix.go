@@ -1,8 +1,16 @@
-//go:build !linux
+//go:build unix && !linux
 
 package realredis
 
-import "os/exec"
+import (
+	"os/exec"
+	"syscall"
+)
+
+const (
+	freeze = syscall.SIGSTOP
+	thaw   = syscall.SIGCONT
+)
 
 // dieWithParent does nothing where the kernel offers no such tie: a server
 // outlives a test binary that is killed.
