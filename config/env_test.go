@@ -1,7 +1,6 @@
 package config_test
 
 import (
-	"errors"
 	"os"
 	"regexp"
 	"slices"
@@ -379,7 +378,7 @@ func TestError_has_a_line_for_each_fault(t *testing.T) {
 		"REDIS_MAX_RETRIES: got 4 letters, want a whole number from 0",
 	}, "\n"))
 	var fault config.Fault
-	require.True(t, errors.As(err, &fault))
+	require.ErrorAs(t, err, &fault)
 	require.Equal(t, "REDIS_ENABLED", fault.Variable)
 }
 
