@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"time"
@@ -141,38 +142,42 @@ func classify(err error) outcome {
 // explain adds the likely cure to a failure, and takes out what may quote the
 // message.
 func explain(err error, kind outcome, channel string) error {
+	var answer redis.Error
 	switch {
 	case redis.IsPermissionError(err):
 		return fmt.Errorf("%w (allow this user PUBLISH and the channel %q in the server's ACL)", err, channel)
 	case redis.IsAuthError(err):
 		return fmt.Errorf("%w (give the client the server's user and password)", err)
 	case redis.IsLoadingError(err):
-		return fmt.Errorf("%w (the server is starting; it will take messages soon)", err)
+		return fmt.Errorf("%w (the server is starting and will take messages soon)", err)
+	case errors.As(err, &answer):
+		// Redis quotes the arguments of a command that it does not know.
+		if text, _, found := strings.Cut(err.Error(), ", with args"); found {
+			return errors.New(text)
+		}
+		return err
+	case err == context.Canceled:
+		return err
 	case errors.Is(err, redis.ErrClosed):
 		return fmt.Errorf("%w (the Redis client was closed before its publisher)", err)
 	case err == context.DeadlineExceeded:
 		return fmt.Errorf("no connection in time: %w (is Redis reachable at this address?)", err)
-	case kind == refused || isAnswer(err):
-		return withoutArguments(err)
-	case kind == unknown && strings.HasPrefix(err.Error(), "redis: "):
-		// The client's own parse errors quote what it read.
-		return errors.New("an answer that is none to PUBLISH (is this a Redis server?)")
-	case kind == unknown:
+	case kind == outage:
+		return fmt.Errorf("%w (is Redis running at this address?)", err)
+	case isNetworkError(err):
 		return fmt.Errorf("no answer: %w", err)
 	}
-	return fmt.Errorf("%w (is Redis running at this address?)", err)
+	// What go-redis says of an answer that it cannot read quotes the answer.
+	return fmt.Errorf("no readable answer, %T (is this a Redis server?)", err)
 }
 
-func isAnswer(err error) bool {
-	var answer redis.Error
-	return errors.As(err, &answer)
-}
-
-// withoutArguments cuts the echo of a command's arguments, the message among
-// them, that Redis adds to its answer for a command that it does not know.
-func withoutArguments(err error) error {
-	if text, _, found := strings.Cut(err.Error(), ", with args"); found {
-		return errors.New(text)
+// isNetworkError tells whether an error is about the connection and not about
+// what came over it.
+func isNetworkError(err error) bool {
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
 	}
-	return err
+	text := err.Error()
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) ||
+		strings.HasPrefix(text, "tls: ") || strings.HasPrefix(text, "x509: ")
 }
