@@ -44,7 +44,7 @@ var importTable = []importRule{
 	{"health", []string{goredis}, []string{"net/http", "os", "testing"}},
 	{"httpfallback", []string{"./message"}, []string{"os", "testing"}},
 	{"publisher", []string{"./message", goredis, gobreaker, backoff}, []string{"net/http", "testing"}},
-	{"subscriber", []string{"./message", goredis, backoff, sys}, []string{"net/http", "testing"}},
+	{"subscriber", []string{"./message", goredis, backoff}, []string{"net/http", "testing"}},
 	{".", []string{"./message", "./config", "./health", "./httpfallback", "./publisher", "./subscriber", goredis}, []string{"testing"}},
 	{"devserver", []string{miniredis}, []string{"testing"}},
 	{"pubsubtest", []string{"./message", "./devserver"}, nil},
@@ -52,7 +52,7 @@ var importTable = []importRule{
 	{"examples/*", []string{"./.", "./message", "./config", "./httpfallback", "./publisher", "./subscriber", "./devserver"}, []string{"testing"}},
 
 	// For tests and measurements only: nothing above imports them.
-	{"internal/*", []string{"./.", "./message", "./config", "./health", "./httpfallback", "./publisher", "./subscriber", "./devserver", "./internal/*", goredis, sys}, nil},
+	{"internal/*", []string{"./.", "./message", "./config", "./health", "./httpfallback", "./publisher", "./subscriber", "./devserver", "./internal/*", goredis}, nil},
 }
 
 func ruleOf(pkg string) (importRule, bool) {
