@@ -22,7 +22,6 @@ const (
 	backoff   = "github.com/cenkalti/backoff/v5"
 	gobreaker = "github.com/sony/gobreaker/v2"
 	miniredis = "github.com/alicebob/miniredis/v2"
-	sys       = "golang.org/x/sys"
 )
 
 // importRule says what the non-test files of a package may import beyond the
@@ -171,7 +170,7 @@ func TestImports_root_links_only_what_it_needs(t *testing.T) {
 			}
 			for _, allowed := range []string{
 				goredis, uuid, backoff, gobreaker,
-				"github.com/cespare/xxhash/v2", "go.uber.org/atomic", sys, // of go-redis
+				"github.com/cespare/xxhash/v2", "go.uber.org/atomic", "golang.org/x/sys", // of go-redis
 			} {
 				delete(linked, allowed)
 			}
