@@ -31,7 +31,7 @@ const (
 // Options configures a [Client]. The zero value is ready to use.
 type Options struct {
 	// Token is sent as bearer token; "" sends none. It is never printed.
-	Token string
+	Token string `json:"-"`
 	// BatchSize is how many matches one request carries to a receiver that is
 	// not made with [Handler]. Zero: 1, so that each match's outcome is known;
 	// negative: all.

@@ -28,7 +28,7 @@ type Receiver interface {
 // HandlerOptions configures [Handler].
 type HandlerOptions struct {
 	// Token is the bearer token that a POST must carry. It is never printed.
-	Token string
+	Token string `json:"-"`
 	// AllowUnauthenticated opens the handler to everybody who reaches it. It
 	// must be set when there is no Token, and not when there is one.
 	AllowUnauthenticated bool

@@ -1,0 +1,309 @@
+package httpfallback_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/PitchConnect/fogispubsub/httpfallback"
+)
+
+const pipeURL = "http://calendar:5003/manual-sync"
+
+func TestClient_Notify_asksAgainAfterTenMinutes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{}
+		c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, rec)})
+		notify := func() { require.NoError(t, c.Notify(t.Context(), snapshot(1))) }
+		notify()
+		time.Sleep(10*time.Minute - time.Second)
+		rec.become(true, nil)
+		notify() // still a part
+		require.Len(t, rec.got(http.MethodOptions), 1)
+		time.Sleep(time.Second)
+		notify()
+		require.Len(t, rec.got(http.MethodOptions), 2)
+		id := snapshot(1).ID
+		require.Equal(t, []string{id + "/1", id + "/1", id}, rec.keys())
+	})
+}
+
+func TestClient_Notify_retryAfter(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name   string
+		header func() string
+		wait   time.Duration
+	}{
+		{"seconds", func() string { return "7" }, 7 * time.Second},
+		{"date", func() string { return time.Now().Add(9 * time.Second).UTC().Format(http.TimeFormat) }, 9 * time.Second},
+		{"a minute", func() string { return "60" }, time.Minute},
+	} {
+		for _, status := range []int{429, 503} {
+			t.Run(fmt.Sprint(row.name, status), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					rec := &recorder{answer: func(w http.ResponseWriter, n int, _ request) {
+						if n == 1 {
+							w.Header().Set("Retry-After", row.header())
+							w.WriteHeader(status)
+							return
+						}
+						io.WriteString(w, success)
+					}}
+					c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, rec), RetryDelay: time.Second})
+					start := time.Now()
+					require.NoError(t, c.Notify(t.Context(), snapshot(1)))
+					require.Equal(t, row.wait, time.Since(start))
+				})
+			})
+		}
+	}
+}
+
+// What cannot be waited for ends the attempts at once.
+func TestClient_Notify_retryAfterTooLong(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		header  string
+		timeout time.Duration
+	}{{"61", time.Hour}, {"30", 20 * time.Second}} {
+		synctest.Test(t, func(t *testing.T) {
+			rec := &recorder{answer: func(w http.ResponseWriter, _ int, _ request) {
+				w.Header().Set("Retry-After", row.header)
+				w.WriteHeader(503)
+			}}
+			c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, rec)})
+			ctx, cancel := context.WithTimeout(t.Context(), row.timeout)
+			defer cancel()
+			start := time.Now()
+			require.Equal(t, 1, failed(t, c.Notify(ctx, snapshot(1))).Attempts)
+			require.Zero(t, time.Since(start))
+		})
+	}
+}
+
+// Full jitter: each wait is below a bound that doubles from RetryDelay to 10 s.
+func TestClient_Notify_backoff(t *testing.T) {
+	t.Parallel()
+	bounds := []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 10 * time.Second, 10 * time.Second}
+	var longest [6]time.Duration
+	for range 40 {
+		synctest.Test(t, func(t *testing.T) {
+			var at []time.Time
+			rec := &recorder{answer: func(w http.ResponseWriter, _ int, _ request) {
+				at = append(at, time.Now())
+				w.WriteHeader(500)
+			}}
+			c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, rec), Retries: len(bounds), RetryDelay: time.Second})
+			failed(t, c.Notify(t.Context(), snapshot(1)))
+			require.Len(t, at, len(bounds)+1)
+			for i, bound := range bounds {
+				wait := at[i+1].Sub(at[i])
+				require.Less(t, wait, bound)
+				longest[i] = max(longest[i], wait)
+			}
+		})
+	}
+	for i, bound := range bounds {
+		require.Greater(t, longest[i], bound/2, "in 40 runs a wait comes near its bound")
+	}
+}
+
+func TestClient_Notify_timeoutOfARequest(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct{ set, want time.Duration }{{0, 30 * time.Second}, {3 * time.Second, 3 * time.Second}} {
+		synctest.Test(t, func(t *testing.T) {
+			rec := &recorder{answer: func(w http.ResponseWriter, n int, _ request) {
+				if n == 1 {
+					time.Sleep(row.want + time.Second)
+				}
+				io.WriteString(w, success)
+			}}
+			c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, rec), Timeout: row.set})
+			start := time.Now()
+			require.NoError(t, c.Notify(t.Context(), snapshot(1)))
+			require.Equal(t, row.want, time.Since(start))
+			time.Sleep(time.Minute)
+
+			start = time.Now()
+			rec.become(false, func(http.ResponseWriter, int, request) { time.Sleep(time.Hour) })
+			err := c.Notify(t.Context(), snapshot(1))
+			require.ErrorContains(t, err, "gave no answer within "+row.want.String())
+			require.NotErrorIs(t, err, context.DeadlineExceeded, "that is the caller's deadline")
+			require.Equal(t, 3, failed(t, err).Attempts)
+			require.Equal(t, 3*row.want, time.Since(start))
+			time.Sleep(2 * time.Hour)
+		})
+	}
+}
+
+func TestClient_Notify_callersContextEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{answer: func(w http.ResponseWriter, n int, _ request) {
+			if n == 2 {
+				time.Sleep(20 * time.Second)
+			}
+			io.WriteString(w, success)
+		}}
+		c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, rec)})
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Second, errors.New("of the caller's own"))
+		defer cancel()
+		start := time.Now()
+		err := c.Notify(ctx, snapshot(3))
+		require.Equal(t, 5*time.Second, time.Since(start))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		e := failed(t, err)
+		require.Equal(t, [3]int{2, 3, 1}, [3]int{e.Part, e.Of, e.Accepted})
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestClient_Notify_callersContextEndsWhileWaiting(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{answer: func(w http.ResponseWriter, _ int, _ request) {
+			w.Header().Set("Retry-After", "30")
+			w.WriteHeader(503)
+		}}
+		c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, rec)})
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		start := time.Now()
+		err := c.Notify(ctx, snapshot(1))
+		require.Equal(t, time.Second, time.Since(start))
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, 503, failed(t, err).Status)
+	})
+}
+
+// A receiver that cannot be connected is given up in time to keep "Redis and
+// the fallback are both down" below ten seconds.
+func TestClient_Notify_connectionWindow(t *testing.T) {
+	t.Parallel()
+	for name, dial := range map[string]func(context.Context, string, string) (net.Conn, error){
+		"refused": func(context.Context, string, string) (net.Conn, error) {
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+		},
+		"silent": func(ctx context.Context, _, _ string) (net.Conn, error) {
+			// net/http ends no dial with its request, so it needs a bound.
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Minute):
+			}
+			return nil, context.DeadlineExceeded
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var dials atomic.Int32
+				tr := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+					dials.Add(1)
+					return dial(ctx, network, addr)
+				}}
+				c := client(t, pipeURL, httpfallback.Options{Transport: tr, Retries: 100, RetryDelay: time.Second})
+				start := time.Now()
+				err := c.Notify(t.Context(), snapshot(1))
+				took := time.Since(start)
+				require.ErrorContains(t, err, "cannot be connected")
+				failed(t, err)
+				require.LessOrEqual(t, took, 4*time.Second)
+				require.Greater(t, dials.Load(), int32(1))
+				if name == "refused" {
+					require.ErrorIs(t, err, syscall.ECONNREFUSED)
+				} else {
+					require.GreaterOrEqual(t, took, 2*time.Second)
+					time.Sleep(2 * time.Minute)
+				}
+			})
+		})
+	}
+}
+
+// Once there was a connection the window is over: the receiver exists, and
+// its restart is waited for.
+func TestClient_Notify_connectionWindowEndsWithAConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		start := time.Now()
+		rec := &recorder{answer: func(w http.ResponseWriter, n int, _ request) {
+			if n == 1 {
+				down.Store(true)
+				w.Header().Set("Connection", "close")
+				w.WriteHeader(502)
+				return
+			}
+			io.WriteString(w, success)
+		}}
+		tr := bubble(t, rec).(*http.Transport)
+		dial := tr.DialContext
+		tr.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if down.Load() && time.Since(start) < 8*time.Second {
+				return nil, syscall.ECONNREFUSED
+			}
+			return dial(ctx, network, addr)
+		}
+		c := client(t, pipeURL, httpfallback.Options{Transport: tr, Retries: 1000, RetryDelay: 100 * time.Millisecond})
+		require.NoError(t, c.Notify(t.Context(), snapshot(1)))
+		require.GreaterOrEqual(t, time.Since(start), 8*time.Second)
+	})
+}
+
+// OPTIONS must not hold the matches back: silence there costs two seconds and
+// is not remembered.
+func TestClient_Notify_silentOptions(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{}
+		var asked atomic.Int32
+		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodOptions {
+				asked.Add(1)
+				time.Sleep(time.Hour)
+			}
+			rec.ServeHTTP(w, r)
+		})
+		c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, h)})
+		start := time.Now()
+		require.NoError(t, c.Notify(t.Context(), snapshot(2)))
+		require.Equal(t, 2*time.Second, time.Since(start))
+		require.NoError(t, c.Notify(t.Context(), snapshot(1)))
+		require.Equal(t, 4*time.Second, time.Since(start))
+		require.EqualValues(t, 2, asked.Load())
+		require.Len(t, rec.keys(), 3)
+		time.Sleep(2 * time.Hour)
+	})
+}
+
+func TestClient_Notify_unconnectedOptionsIsNotRemembered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{whole: true}
+		tr := bubble(t, rec).(*http.Transport)
+		dial := tr.DialContext
+		var dials atomic.Int32
+		tr.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if dials.Add(1) == 1 {
+				return nil, syscall.ECONNREFUSED
+			}
+			return dial(ctx, network, addr)
+		}
+		m := snapshot(2)
+		require.NoError(t, client(t, pipeURL, httpfallback.Options{Transport: tr}).Notify(t.Context(), m))
+		require.Equal(t, []string{m.ID}, rec.keys())
+	})
+}
