@@ -1,0 +1,93 @@
+package subscriber
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/PitchConnect/fogispubsub/message"
+)
+
+// Dispatch hands over a message that came another way than by pub/sub, such
+// as the body of an HTTP request, and waits for its outcome. It goes through
+// the lane of its type and so keeps to the lane's order. channel only names
+// where the message came from. data must not change any more, also after
+// Dispatch has returned.
+//
+// The error is nil when the message was handled, and when a copy of it had
+// been (Result.Duplicate). While a copy is queued or in its handler, Dispatch
+// waits for that outcome. Otherwise the error is or wraps
+//   - [message.ErrProbe] or [message.ErrInvalid] for what is no message,
+//   - [ErrUnhandled] for a type without a handler,
+//   - *[HandlerError] when the message was given up,
+//   - [message.ErrBusy] when the lane is full or draining, Run does not run,
+//     or neither ctx nor Options.DispatchTimeout left enough time. The caller
+//     should send the message again later. If its handler was not running by
+//     then, it will not be called for this copy; if it was, it is left to
+//     finish, and should it succeed, the copy sent later is a duplicate.
+//
+// Handler errors are retried, counted and given to Options.OnError as for
+// pub/sub.
+func (s *Subscriber) Dispatch(ctx context.Context, channel string, data []byte) (message.Result, error) {
+	r := s.current()
+	if r == nil {
+		return message.Result{}, fmt.Errorf("%w: %w", ErrNotRunning, message.ErrBusy)
+	}
+	l, e, err := r.decode(data, channel, message.ViaHTTP)
+	if errors.Is(err, ErrUnhandled) {
+		t := message.PeekType(data)
+		if e != nil {
+			t = e.Type
+		}
+		return message.Result{Type: t}, fmt.Errorf("%w: %q", err, clip(string(t)))
+	}
+	if err != nil {
+		return message.Result{}, err
+	}
+	result := message.Result{Type: e.Type, MessageID: e.ID, Matches: e.MatchCount()}
+	r.noteDispatched(l, e)
+	if key, dedupe := l.window.key(&e.Header); dedupe && l.window.isHandled(key, time.Now()) {
+		l.counts.duplicates.Add(1) // known without waiting for the lane's turn
+		result.Duplicate = true
+		return result, nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, r.opts.DispatchTimeout, errDispatchTimeout)
+	defer cancel()
+	d := &delivery{env: e, size: len(data), outcome: make(chan outcome, 1)}
+	if _, ok := l.queue.offer(d); !ok {
+		l.counts.withdrawn.Add(1)
+		return result, fmt.Errorf("subscriber: lane of %q is full or draining: %w", l.typ, message.ErrBusy)
+	}
+	select {
+	case o := <-d.outcome:
+		result.Duplicate = o.duplicate
+		return result, o.err
+	case <-ctx.Done():
+	}
+	if d.state.CompareAndSwap(waiting, withdrawn) {
+		l.counts.withdrawn.Add(1)
+		return result, fmt.Errorf("subscriber: %q message withdrawn before its turn: %w: %w", l.typ, context.Cause(ctx), message.ErrBusy)
+	}
+	select { // it may have ended at the same moment
+	case o := <-d.outcome:
+		result.Duplicate = o.duplicate
+		return result, o.err
+	default:
+		return result, fmt.Errorf("subscriber: %q message still in its handler: %w: %w", l.typ, context.Cause(ctx), message.ErrBusy)
+	}
+}
+
+// noteDispatched counts the message as seen in its publisher's numbering, so
+// that it leaves no hole on the channel where it would have come.
+func (r *run) noteDispatched(l *lane, e *message.Envelope) {
+	channel := e.Channel
+	k := r.channels[channel]
+	if k == nil {
+		channel = l.channel
+		k = r.channels[channel]
+	}
+	if k != nil {
+		k.seq.dispatched(channel, &e.Header, time.Now())
+	}
+}

@@ -1,0 +1,115 @@
+package subscriber
+
+import (
+	"errors"
+	"net"
+	"os"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/PitchConnect/fogispubsub/message"
+)
+
+// Gap is an interval in which messages may have been lost. A message that was
+// published on one of Channels and never arrived was published between From
+// and To, by this machine's clock.
+//
+// There is one Gap for an outage, however many attempts it took to return. It
+// is given to Options.OnGap when To is known: at the return, before Resumed
+// and before the first message after it, or when Run ends while the session
+// is down. That a session is down shows at once in [Subscriber.Status]. Time
+// before the first subscription of a Run, and after its end, is no gap.
+type Gap struct {
+	// Session names the session as SessionStatus.Name does.
+	Session string
+	// Type is the session's type, "" for the session of Options.Channels.
+	Type     message.Type
+	Epoch    int // which session of this name ended; the first is 1
+	Channels []string
+	Cause    Cause
+	// From is when the newest PING was sent whose answer was read; before the
+	// first answer, when SUBSCRIBE was sent. Redis answers in order, so all it
+	// took before then was read.
+	From time.Time
+	// To is when the last channel was confirmed again.
+	To time.Time
+	// Stalled is how long the session waited for a full lane since From. Long
+	// waits make Redis close the connection (client-output-buffer-limit).
+	Stalled time.Duration
+	// Source, SourceEpoch and Missing say for CauseSequence whose messages
+	// are missing, and which.
+	Source      string
+	SourceEpoch string
+	Missing     []Range
+	// Err is what ended the session, nil for CauseSequence.
+	Err error
+}
+
+// Range is the numbers First to Last, both included.
+type Range struct{ First, Last uint64 }
+
+// Cause says why there is a gap.
+type Cause string
+
+// The causes of a gap.
+const (
+	// CauseConnection: the connection was closed or failed.
+	CauseConnection Cause = "connection lost"
+	// CauseTimeout: nothing came for two ping intervals.
+	CauseTimeout Cause = "ping timeout"
+	// CauseNotDelivering: Redis answered PINGs but did not deliver a probe.
+	CauseNotDelivering Cause = "not delivering"
+	// CauseRefused: Redis answered with an error.
+	CauseRefused Cause = "refused"
+	// CauseRestart: Restart was called.
+	CauseRestart Cause = "restart"
+	// CauseSequence: the publisher's numbering has a hole. No connection
+	// ended; a failover of Redis loses messages in this way.
+	CauseSequence Cause = "sequence"
+)
+
+// Resumed tells that every channel of a session is confirmed.
+type Resumed struct {
+	Session  string
+	Type     message.Type // "" for the session of Options.Channels
+	Epoch    int          // 1 for the first time in this Run, which follows no Gap
+	Channels []string
+	At       time.Time
+	Attempts int // connections tried since the session before
+}
+
+var (
+	errRestart         = errors.New("restart was asked for")
+	errNotDelivering   = errors.New("a probe did not come back")
+	errDispatchTimeout = errors.New("no outcome within Options.DispatchTimeout")
+	errHandshake       = errors.New("no subscription within the handshake timeout")
+	errSessionOver     = errors.New("the session is over")
+	errUnsubscribed    = errors.New("redis ended a subscription")
+)
+
+// causeOf classifies the error that ended a session.
+func causeOf(err error) Cause {
+	var timeout net.Error
+	var reply redis.Error
+	switch {
+	case errors.Is(err, errRestart):
+		return CauseRestart
+	case errors.Is(err, errNotDelivering):
+		return CauseNotDelivering
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return CauseTimeout
+	case errors.As(err, &reply), errors.Is(err, errUnsubscribed):
+		return CauseRefused
+	default:
+		return CauseConnection
+	}
+}
+
+// refusal tells whether Redis will go on answering err until an operator
+// changes a right or a password.
+func refusal(err error) bool {
+	return redis.HasErrorPrefix(err, "NOPERM") ||
+		redis.HasErrorPrefix(err, "NOAUTH") ||
+		redis.HasErrorPrefix(err, "WRONGPASS")
+}

@@ -1,0 +1,200 @@
+package subscriber
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/PitchConnect/fogispubsub/message"
+)
+
+// lane handles the messages of one type, in the order of its queue.
+type lane struct {
+	*route
+	run      *run
+	queue    *queue
+	handling atomic.Int64
+}
+
+// delivery is a message on its way through a lane.
+type delivery struct {
+	env  *message.Envelope
+	size int
+	// state says who may act on the delivery: the lane that took it, or the
+	// Dispatch that withdrew it before.
+	state atomic.Int32
+	// outcome tells the waiting Dispatch; nil for pub/sub. It has room for the
+	// one value that is ever sent.
+	outcome chan outcome
+}
+
+const (
+	waiting int32 = iota
+	taken
+	settled
+	withdrawn
+)
+
+type outcome struct {
+	duplicate bool
+	err       error
+}
+
+// work is the goroutine of a lane. It ends when the queue is closed and empty.
+func (l *lane) work() {
+	var d *delivery
+	defer func() {
+		if d != nil { // the handler ended this goroutine by runtime.Goexit
+			l.settle(d, 1, &PanicError{Stack: debug.Stack()})
+			l.run.workers.Go(l.work)
+		}
+	}()
+	for {
+		if d = l.queue.next(); d == nil {
+			return
+		}
+		l.process(d)
+	}
+}
+
+// process brings one message to its outcome.
+func (l *lane) process(d *delivery) {
+	if !d.state.CompareAndSwap(waiting, taken) {
+		return
+	}
+	ctx := l.run.handlers
+	key, dedupe := l.window.key(&d.env.Header)
+	for {
+		if ctx.Err() != nil {
+			l.settle(d, 0, nil)
+			return
+		}
+		if !dedupe {
+			break
+		}
+		wait, duplicate := l.window.claim(key, time.Now())
+		if duplicate {
+			l.duplicate(d)
+			return
+		}
+		if wait == nil {
+			break
+		}
+		select { // another goroutine of this lane handles a copy
+		case <-wait:
+		case <-ctx.Done():
+		}
+	}
+	attempts, err := l.attempt(ctx, d)
+	l.settle(d, attempts, err)
+}
+
+// attempt calls the handler until it succeeds or is given up.
+func (l *lane) attempt(ctx context.Context, d *delivery) (attempts int, err error) {
+	l.handling.Add(1)
+	defer l.handling.Add(-1)
+	var waits *backoff.ExponentialBackOff
+	for attempts = 1; ; attempts++ {
+		err = l.call(ctx, d.env)
+		if err == nil || attempts > l.run.opts.MaxRetries || ctx.Err() != nil || final(err) {
+			return attempts, err
+		}
+		logs := &l.run.s.logs
+		logs.message(ctx, logs.retry, slog.LevelWarn, "handler failed and will be called again", &d.env.Header, d.size, attempts, err)
+		if waits == nil {
+			waits = fullJitter(l.run.opts.RetryDelay, l.run.opts.RetryDelayMax)
+		}
+		sleep(ctx, waits.NextBackOff(), nil)
+		if ctx.Err() != nil {
+			return attempts, err
+		}
+		l.counts.retried.Add(1)
+	}
+}
+
+// final tells whether another attempt is of no use.
+func final(err error) bool {
+	_, permanent := errors.AsType[*permanentError](err)
+	_, panicked := errors.AsType[*PanicError](err)
+	_, payload := errors.AsType[*payloadError](err)
+	return permanent || panicked || payload
+}
+
+func (l *lane) call(ctx context.Context, e *message.Envelope) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &PanicError{Value: value, Stack: debug.Stack()}
+		}
+	}()
+	return l.handler(ctx, e)
+}
+
+// duplicate settles a message of which a copy was handled.
+func (l *lane) duplicate(d *delivery) {
+	d.state.Store(settled)
+	l.counts.duplicates.Add(1)
+	logs := &l.run.s.logs
+	logs.message(l.run.handlers, logs.duplicate, slog.LevelDebug, "duplicate not handled", &d.env.Header, d.size, 0, nil)
+	if d.outcome != nil {
+		d.outcome <- outcome{duplicate: true}
+	}
+}
+
+// settle counts, remembers, logs and reports what became of a message. With
+// no attempts it was left over by the drain.
+func (l *lane) settle(d *delivery, attempts int, err error) {
+	if !d.state.CompareAndSwap(taken, settled) {
+		return
+	}
+	handled := attempts > 0 && err == nil
+	if key, dedupe := l.window.key(&d.env.Header); dedupe && attempts > 0 {
+		l.window.settle(key, handled, time.Now())
+	}
+	if handled {
+		l.counts.handled.Add(1)
+	} else {
+		err = l.fail(d, attempts, err)
+	}
+	if d.outcome != nil {
+		d.outcome <- outcome{err: err}
+	}
+}
+
+// fail counts and reports a message that was not handled, and returns the
+// error for its Dispatch.
+func (l *lane) fail(d *delivery, attempts int, err error) error {
+	r, h := l.run, &d.env.Header
+	logs := &r.s.logs
+	if payload, ok := errors.AsType[*payloadError](err); ok {
+		l.counts.invalid.Add(1)
+		logs.message(r.handlers, logs.invalid, slog.LevelWarn, "invalid message", h, d.size, 0, payload.err)
+		return payload.err
+	}
+	l.counts.failed.Add(1)
+	if _, ok := errors.AsType[*PanicError](err); ok {
+		l.counts.panics.Add(1)
+	}
+	if r.handlers.Err() != nil {
+		r.left.Add(1)
+		if err == nil {
+			err = ErrDrainTimeout
+		} else {
+			err = fmt.Errorf("%w: %w", ErrDrainTimeout, err)
+		}
+	}
+	failure := &HandlerError{Header: *h, Attempts: attempts, Err: err}
+	logs.message(r.handlers, logs.failed, slog.LevelError, "message given up", h, d.size, attempts, err)
+	if r.opts.OnError != nil {
+		r.callback("OnError", func() { r.opts.OnError(r.handlers, failure) })
+	}
+	if attempts == 0 { // never reached the handler: the caller may send it again
+		return errors.Join(failure, message.ErrBusy)
+	}
+	return failure
+}

@@ -1,0 +1,158 @@
+package subscriber
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/PitchConnect/fogispubsub/message"
+)
+
+// Options are the settings of a Subscriber. The zero value is ready to use.
+type Options struct {
+	// Logger gets what an operator should know, never a message's contents.
+	// Lines of one kind are limited to 20 at once and then one in 10 s with
+	// the number held back. Nil means slog.Default().
+	Logger *slog.Logger
+
+	// ChannelNames names the channel of a type. A type that is not in it uses
+	// its default channel, never both. Types that share a channel share a
+	// session.
+	ChannelNames map[message.Type]string
+	// Channels are read beside those of the types. They share one session;
+	// their messages go to the lanes of their types.
+	Channels []string
+
+	// PingInterval is the time between PINGs; the connection is given up when
+	// nothing at all arrives for twice as long. Zero means 5 s.
+	PingInterval time.Duration
+	// ProbeInterval is how long a session may be without a message before it
+	// must prove by a message to itself that Redis still delivers. Zero means
+	// 30 s, negative never.
+	ProbeInterval time.Duration
+	// HandshakeTimeout bounds one attempt to connect and subscribe. Zero means
+	// 5 s.
+	HandshakeTimeout time.Duration
+	// NoReconnect makes Run return the error of the first session that ends.
+	NoReconnect bool
+
+	// Concurrency is how many messages of one type are handled at a time.
+	// Zero means 1; with more, their order is given up.
+	Concurrency int
+	// QueueMessages and QueueBytes bound what waits in a lane; one message
+	// always fits. A full lane stops its session from reading. Zero means
+	// 1 000 and 32 MiB.
+	QueueMessages int
+	QueueBytes    int64
+	// MaxMessageBytes bounds one message; a larger one is counted as invalid.
+	// Zero means message.DefaultMaxBytes.
+	MaxMessageBytes int
+
+	// MaxRetries is how often a message is given to its handler again after
+	// an error. Zero means 3, negative never. The lane waits meanwhile.
+	MaxRetries int
+	// RetryDelay is the longest wait before the first retry, doubled for each
+	// further one up to RetryDelayMax; the wait itself is random, up to that.
+	// Zero means 200 ms and 5 s.
+	RetryDelay    time.Duration
+	RetryDelayMax time.Duration
+
+	// DrainTimeout bounds how long Run finishes queued messages after its
+	// context has ended. Zero means 10 s, negative not at all.
+	DrainTimeout time.Duration
+	// DispatchTimeout bounds a Dispatch. Zero means 25 s, which is below the
+	// 30 s after which the services give up a request.
+	DispatchTimeout time.Duration
+
+	// DedupeIDs and DedupeAge bound, for each type, how many message IDs are
+	// remembered after they were handled and for how long. Zero means 10 000
+	// and 24 h; negative DedupeIDs means that no duplicate is recognised.
+	DedupeIDs int
+	DedupeAge time.Duration
+
+	// Disabled makes Run open no connection. Dispatch works.
+	Disabled bool
+
+	// OnGap and OnResumed are told of what [Gap] and [Resumed] describe, on
+	// the session's goroutine: it reads nothing until they return, so they
+	// must not block.
+	OnGap     func(Gap)
+	OnResumed func(Resumed)
+	// OnError is told of each message that was given up, also of those that
+	// came by Dispatch. It runs on the lane's goroutine with the handler's
+	// context and must not block. Undecodable messages are counted and
+	// logged, but not given to it.
+	OnError func(context.Context, *HandlerError)
+}
+
+// withDefaults fills in the defaults, and reports every fault in the order of
+// the fields.
+func (o Options) withDefaults(redisOptions *redis.Options) (Options, error) {
+	var faults []error
+	fault := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf("subscriber: "+format, args...))
+	}
+	if redisOptions == nil && !o.Disabled {
+		fault("redis options are nil; give them, or set Options.Disabled")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	for _, t := range sortedTypes(o.ChannelNames) {
+		if o.ChannelNames[t] == "" {
+			fault("Options.ChannelNames: the channel of %q is empty; leave the type out to use its default", t)
+		}
+	}
+	for i, channel := range o.Channels {
+		if channel == "" {
+			fault("Options.Channels[%d] is empty", i)
+		}
+	}
+	duration := func(name string, value *time.Duration, standard time.Duration) {
+		if *value < 0 {
+			fault("Options.%s is negative; use zero for %v", name, standard)
+		}
+		if *value == 0 {
+			*value = standard
+		}
+	}
+	duration("PingInterval", &o.PingInterval, 5*time.Second)
+	if o.ProbeInterval == 0 {
+		o.ProbeInterval = 30 * time.Second
+	}
+	duration("HandshakeTimeout", &o.HandshakeTimeout, 5*time.Second)
+	if o.Concurrency < 0 {
+		fault("Options.Concurrency is negative; use zero for 1")
+	}
+	o.Concurrency = max(o.Concurrency, 1)
+	if o.QueueMessages < 0 || o.QueueBytes < 0 {
+		fault("Options.QueueMessages or QueueBytes is negative; use zero for 1000 and 32 MiB")
+	}
+	if o.QueueMessages == 0 {
+		o.QueueMessages = 1000
+	}
+	if o.QueueBytes == 0 {
+		o.QueueBytes = 32 << 20
+	}
+	if o.MaxMessageBytes < 0 {
+		fault("Options.MaxMessageBytes is negative; use zero for %d", message.DefaultMaxBytes)
+	}
+	if o.MaxRetries == 0 {
+		o.MaxRetries = 3
+	}
+	duration("RetryDelay", &o.RetryDelay, 200*time.Millisecond)
+	duration("RetryDelayMax", &o.RetryDelayMax, 5*time.Second)
+	if o.DrainTimeout == 0 {
+		o.DrainTimeout = 10 * time.Second
+	}
+	duration("DispatchTimeout", &o.DispatchTimeout, 25*time.Second)
+	if o.DedupeIDs == 0 {
+		o.DedupeIDs = 10_000
+	}
+	duration("DedupeAge", &o.DedupeAge, 24*time.Hour)
+	return o, errors.Join(faults...)
+}

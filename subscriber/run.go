@@ -1,0 +1,240 @@
+package subscriber
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/PitchConnect/fogispubsub/message"
+)
+
+// drainGrace is how long Run waits for a handler whose context has ended.
+const drainGrace = time.Second
+
+// run is one call of Run: its sessions, its lanes, and what they share.
+type run struct {
+	s       *Subscriber
+	opts    *Options
+	decoder message.Decoder
+	lanes   map[message.Type]*lane
+	keepers []*keeper
+	// channels tells which keeper reads a channel.
+	channels map[string]*keeper
+	command  *redis.Client // publishes the probes; nil when there are none
+
+	// handlers is the context of the handlers.
+	handlers     context.Context
+	stopHandlers context.CancelCauseFunc
+	workers      sync.WaitGroup
+	left         atomic.Int64  // messages that the drain's bound left unhandled
+	ended        chan struct{} // closed when Run returns
+}
+
+func newRun(ctx context.Context, s *Subscriber) *run {
+	r := &run{
+		s: s, opts: &s.opts,
+		decoder:  message.Decoder{MaxBytes: s.opts.MaxMessageBytes},
+		lanes:    map[message.Type]*lane{},
+		channels: map[string]*keeper{},
+		ended:    make(chan struct{}),
+	}
+	r.handlers, r.stopHandlers = context.WithCancelCause(context.WithoutCancel(ctx))
+	for t, route := range s.routes {
+		r.lanes[t] = &lane{route: route, run: r, queue: newQueue(s.opts.QueueMessages, s.opts.QueueBytes)}
+	}
+	if s.opts.Disabled {
+		return r
+	}
+	for _, t := range sortedTypes(s.routes) {
+		channel := s.routes[t].channel
+		if k := r.channels[channel]; k != nil {
+			k.name += "+" + string(t)
+			continue
+		}
+		r.keep(newKeeper(r, string(t), t, channel))
+	}
+	var further []string
+	for _, channel := range s.opts.Channels {
+		if r.channels[channel] == nil && !slices.Contains(further, channel) {
+			further = append(further, channel)
+		}
+	}
+	if len(further) > 0 {
+		r.keep(newKeeper(r, "channels", "", further...))
+	}
+	if len(r.keepers) > 0 && s.opts.ProbeInterval > 0 {
+		r.command = newCommandClient(s.redis, 2*s.opts.PingInterval)
+	}
+	return r
+}
+
+func (r *run) keep(k *keeper) {
+	r.keepers = append(r.keepers, k)
+	for _, channel := range k.channels {
+		r.channels[channel] = k
+	}
+}
+
+// newCommandClient makes the client that publishes probes: it never repeats a
+// command and holds at most two connections.
+func newCommandClient(options *redis.Options, idle time.Duration) *redis.Client {
+	o := *options
+	o.Dialer = dialer{options, idle}.dial
+	o.Protocol, o.MaxRetries, o.DialerRetries = 2, -1, 1
+	o.PoolSize, o.MinIdleConns, o.MaxActiveConns, o.PipelinePoolSize = 2, 0, 2, -1
+	o.ContextTimeoutEnabled = true
+	o.Limiter, o.ClientSideCache, o.ClientSideCacheConfig, o.PushNotificationProcessor = nil, nil, nil, nil
+	return redis.NewClient(&o)
+}
+
+// work does what Run promises.
+func (r *run) work(ctx context.Context) error {
+	defer r.stopHandlers(nil)
+	for _, l := range r.lanes {
+		for range r.opts.Concurrency {
+			r.workers.Go(l.work)
+		}
+	}
+	sessions, stopSessions := context.WithCancel(ctx)
+	defer stopSessions()
+	failed := make(chan error, len(r.keepers))
+	var keepers sync.WaitGroup
+	for _, k := range r.keepers {
+		keepers.Go(func() {
+			if err := k.keep(sessions); err != nil {
+				failed <- err
+			}
+		})
+	}
+	var failure error
+	select {
+	case <-ctx.Done():
+	case failure = <-failed:
+	}
+	bound := time.NewTimer(max(r.opts.DrainTimeout, 0))
+	defer bound.Stop()
+	stopSessions()
+	keepers.Wait()
+	if r.command != nil {
+		r.command.Close()
+	}
+	return errors.Join(failure, r.drain(bound.C))
+}
+
+// drain finishes what is queued until bound fires.
+func (r *run) drain(bound <-chan time.Time) error {
+	for _, l := range r.lanes {
+		l.queue.close()
+	}
+	idle := make(chan struct{})
+	go func() {
+		r.workers.Wait()
+		close(idle)
+	}()
+	select {
+	case <-idle:
+		return nil
+	case <-bound:
+	}
+	r.stopHandlers(ErrDrainTimeout)
+	for _, l := range r.lanes {
+		for { // not left to the workers: their handlers may be stuck
+			d, _ := l.queue.take()
+			if d == nil {
+				break
+			}
+			l.process(d)
+		}
+	}
+	grace := time.NewTimer(drainGrace)
+	defer grace.Stop()
+	stuck := int64(0)
+	select {
+	case <-idle:
+	case <-grace.C:
+		for _, l := range r.lanes {
+			stuck += l.handling.Load()
+		}
+	}
+	if left := r.left.Load(); left+stuck > 0 {
+		return fmt.Errorf("%w; %d messages not handled, %d handlers still running", ErrDrainTimeout, left, stuck)
+	}
+	return nil
+}
+
+// callback calls one of the user's functions, whose panic must not end us.
+func (r *run) callback(name string, f func()) {
+	defer func() {
+		if value := recover(); value != nil {
+			r.s.counts.panics.Add(1)
+			err := &PanicError{Value: value, Stack: debug.Stack()}
+			r.s.logs.line(r.handlers, r.s.logs.callback, slog.LevelError, "callback panicked",
+				slog.String("callback", name), slog.Any("err", err), slog.String("stack", string(err.Stack)))
+		}
+	}()
+	f()
+}
+
+// reportGap counts, logs and hands out a gap.
+func (r *run) reportGap(g Gap) {
+	r.s.counts.gaps.Add(1)
+	attrs := []slog.Attr{
+		slog.String("session", g.Session), slog.String("cause", string(g.Cause)), slog.Int("epoch", g.Epoch),
+		slog.Time("from", g.From), slog.Time("to", g.To),
+	}
+	if g.Err != nil {
+		attrs = append(attrs, slog.Any("err", g.Err))
+	}
+	r.s.logs.line(r.handlers, r.s.logs.gap, slog.LevelWarn, "messages may have been lost", attrs...)
+	if r.opts.OnGap != nil {
+		r.callback("OnGap", func() { r.opts.OnGap(g) })
+	}
+}
+
+// decode reads a message up to the lane that it belongs to, and counts and
+// logs it if there is none.
+func (r *run) decode(data []byte, channel string, via message.Via) (*lane, *message.Envelope, error) {
+	s := r.s
+	s.counts.received.Add(1)
+	s.counts.bytes.Add(uint64(len(data)))
+	if t := message.PeekType(data); t != "" && r.lanes[t] == nil {
+		h := message.Header{Type: t, Channel: channel, Via: via}
+		return nil, nil, r.unhandled(&h, len(data))
+	}
+	e, err := r.decoder.Decode(data)
+	if errors.Is(err, message.ErrProbe) {
+		s.counts.probes.Add(1)
+		return nil, nil, err
+	}
+	if err != nil {
+		s.counts.invalid.Add(1)
+		h := message.Header{Channel: channel, Via: via}
+		s.logs.message(r.handlers, s.logs.invalid, slog.LevelWarn, "invalid message", &h, len(data), 0, err)
+		return nil, nil, err
+	}
+	e.Channel, e.Via = channel, via
+	l := r.lanes[e.Type]
+	if l == nil {
+		return nil, e, r.unhandled(&e.Header, len(data))
+	}
+	l.counts.received.Add(1)
+	if e.Sanitized {
+		s.counts.sanitized.Add(1)
+		s.logs.message(r.handlers, s.logs.sanitized, slog.LevelWarn, "message held NaN or Infinity, read as null", &e.Header, len(data), 0, nil)
+	}
+	return l, e, nil
+}
+
+func (r *run) unhandled(h *message.Header, size int) error {
+	r.s.counts.unhandled.Add(1)
+	r.s.logs.message(r.handlers, r.s.logs.unhandled, slog.LevelDebug, "no handler for message", h, size, 0, nil)
+	return ErrUnhandled
+}

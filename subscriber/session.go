@@ -1,0 +1,305 @@
+package subscriber
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/PitchConnect/fogispubsub/message"
+)
+
+// probePrefix begins the channels on which sessions send to themselves.
+const probePrefix = "fogis:probe:"
+
+// session is one TCP connection with its subscriptions. The PubSub of go-redis
+// is used up to its first failure: it would reconnect without saying so, which
+// is why a session allows it a single dial.
+//
+// Its fields belong to the goroutine of run, except where noted.
+type session struct {
+	k      *keeper
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	parent context.Context
+	idle   time.Duration // without any byte for so long the connection is dead
+	client *redis.Client
+	pubsub *redis.PubSub
+	dials  atomic.Int32
+	closed chan struct{} // closed with the connection; nil before the dial
+
+	began time.Time // PINGs carry the time since then
+	// asked counts the SUBSCRIBE commands sent: one after another, each after
+	// the answer to the one before, so that a refusal names its channel.
+	asked int
+	up    bool
+	held  []*redis.Message // arrived before up
+	// readTo is a time before which nothing can have been published that was
+	// not read: see Gap.From.
+	readTo     time.Time
+	stalledFor time.Duration // waiting for full lanes since readTo
+
+	helpers sync.WaitGroup // the goroutines of ping and probe
+	pong    chan struct{}
+	probe   probe
+	last    atomic.Int64 // when the last message arrived, since began; any goroutine may read
+	stalled atomic.Bool  // waiting for a full lane; any goroutine may read
+}
+
+func newSession(parent context.Context, k *keeper) *session {
+	s := &session{
+		k: k, parent: parent,
+		idle:  2 * k.run.opts.PingInterval,
+		began: time.Now(),
+		pong:  make(chan struct{}, 1),
+		probe: newProbe(),
+	}
+	s.ctx, s.cancel = context.WithCancelCause(parent)
+	o := *k.run.s.redis
+	o.Dialer = s.dial
+	o.Protocol, o.MaxRetries, o.DialerRetries = 2, -1, 1
+	o.PoolSize, o.MinIdleConns, o.PipelinePoolSize = 1, 0, -1
+	o.ReadTimeout, o.WriteTimeout = k.run.opts.HandshakeTimeout, s.idle
+	o.Limiter, o.ClientSideCache, o.ClientSideCacheConfig, o.PushNotificationProcessor = nil, nil, nil, nil
+	s.client = redis.NewClient(&o)
+	s.pubsub = s.client.Subscribe(s.ctx)
+	return s
+}
+
+// dial opens the session's only connection. Closing it with the session's
+// context is what ends a blocked handshake, read or write.
+func (s *session) dial(_ context.Context, network, addr string) (net.Conn, error) {
+	if s.dials.Add(1) > 1 {
+		return nil, errSessionOver
+	}
+	conn, err := dialer{s.k.run.s.redis, s.idle}.dial(s.ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	s.readTo = time.Now()
+	closed := make(chan struct{})
+	s.closed = closed
+	context.AfterFunc(s.ctx, func() {
+		conn.Close()
+		close(closed)
+	})
+	return &idleConn{conn, s.idle}, nil
+}
+
+// run reads until the session ends, and says why.
+func (s *session) run() error {
+	defer s.close()
+	handshake := time.AfterFunc(s.k.run.opts.HandshakeTimeout, func() { s.cancel(errHandshake) })
+	defer handshake.Stop()
+	if err := s.ask(); err != nil {
+		return err
+	}
+	for {
+		reply, err := s.pubsub.ReceiveTimeout(s.ctx, s.idle)
+		if err != nil {
+			if s.asksProbe() && redis.HasErrorPrefix(err, "NOPERM") {
+				s.probeRefused(err)
+				s.asked++
+				s.startHelpers(false)
+				continue
+			}
+			return s.reason(err)
+		}
+		switch reply := reply.(type) {
+		case *redis.Message:
+			s.receive(reply)
+		case *redis.Pong:
+			s.ponged(reply.Payload)
+		case *redis.Subscription:
+			if reply.Kind != "subscribe" {
+				return fmt.Errorf("%w: channel %q", errUnsubscribed, reply.Channel)
+			}
+			if s.asksProbe() {
+				s.asked++
+				s.startHelpers(true)
+				continue
+			}
+			if err := s.confirm(reply.Channel, handshake); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// ask sends the next SUBSCRIBE.
+func (s *session) ask() error {
+	channel := s.probe.channel
+	if s.asked < len(s.k.channels) {
+		channel = s.k.channels[s.asked]
+	}
+	if err := s.pubsub.Subscribe(s.ctx, channel); err != nil {
+		return s.reason(err)
+	}
+	return nil
+}
+
+// asksProbe tells whether the answer to the probe's SUBSCRIBE is due.
+func (s *session) asksProbe() bool {
+	return s.asked == len(s.k.channels) && s.k.run.command != nil
+}
+
+// confirm notes the answer for one channel. After the last one the session is
+// up.
+func (s *session) confirm(channel string, handshake *time.Timer) error {
+	s.asked++
+	s.k.update(func(status *SessionStatus) { status.Confirmed = append(status.Confirmed, channel) })
+	if s.asked == len(s.k.channels) {
+		handshake.Stop()
+		if !s.k.confirmed(s) {
+			return s.reason(s.ctx.Err())
+		}
+		for _, m := range s.held {
+			s.receive(m)
+		}
+		s.held = nil
+		if s.k.run.command == nil {
+			s.startHelpers(false)
+			return nil
+		}
+	}
+	return s.ask()
+}
+
+// reason prefers what we ended the session for to the read error that this
+// caused, and names the channel that was asked for.
+func (s *session) reason(err error) error {
+	if s.ctx.Err() != nil && s.parent.Err() == nil {
+		err = context.Cause(s.ctx)
+	}
+	if s.asked < len(s.k.channels) {
+		return fmt.Errorf("channel %q: %w", s.k.channels[s.asked], err)
+	}
+	return err
+}
+
+func (s *session) close() {
+	s.cancel(errSessionOver)
+	s.pubsub.Close()
+	s.client.Close()
+	s.helpers.Wait()
+	if s.closed != nil {
+		<-s.closed
+	}
+}
+
+// startHelpers begins to send PINGs and, if the probe's channel is confirmed,
+// probes. Not earlier: with one command unanswered at a time a write can
+// never wait for a peer that waits for us to read.
+func (s *session) startHelpers(probes bool) {
+	s.helpers.Go(s.pingLoop)
+	if probes {
+		s.k.update(func(status *SessionStatus) {
+			if status.Probe == ProbeRefused {
+				status.Probe, status.ProbeError = ProbePending, ""
+			}
+		})
+		s.helpers.Go(s.probeLoop)
+	}
+}
+
+// pingLoop sends a PING each interval, with when it was sent as its payload,
+// once the one before was answered.
+func (s *session) pingLoop() {
+	for {
+		sent := time.Since(s.began)
+		if err := s.pubsub.Ping(s.ctx, strconv.FormatInt(int64(sent), 10)); err != nil {
+			s.cancel(fmt.Errorf("sending PING: %w", err))
+			return
+		}
+		select {
+		case <-s.pong:
+		case <-s.ctx.Done():
+			return
+		}
+		sleep(s.ctx, s.k.run.opts.PingInterval-(time.Since(s.began)-sent), nil)
+		if s.ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+func (s *session) ponged(payload string) {
+	sent, err := strconv.ParseInt(payload, 10, 64)
+	now := time.Since(s.began)
+	if err != nil || sent < 0 || time.Duration(sent) > now {
+		return // no answer to a PING of ours; the next read deadline decides
+	}
+	s.readTo, s.stalledFor = s.began.Add(time.Duration(sent)), 0
+	s.k.update(func(status *SessionStatus) {
+		status.LastPing, status.PingRTT = s.began.Add(now), now-time.Duration(sent)
+	})
+	select {
+	case s.pong <- struct{}{}:
+	default:
+	}
+}
+
+// receive handles one message of a subscribed channel, up to its lane.
+func (s *session) receive(m *redis.Message) {
+	if m.Channel == s.probe.channel {
+		s.probe.arrived(m.Payload)
+		return
+	}
+	if !s.up {
+		s.held = append(s.held, m)
+		return
+	}
+	now := time.Now()
+	s.last.Store(int64(now.Sub(s.began)))
+	l, e, err := s.k.run.decode(viewBytes(m.Payload), m.Channel, message.ViaPubSub)
+	if err != nil {
+		return // counted and logged
+	}
+	if e.Seq.N > 0 {
+		s.checkSequence(&e.Header, now)
+	}
+	d := &delivery{env: e, size: len(m.Payload)}
+	if _, ok := l.queue.offer(d); ok {
+		return
+	}
+	s.stalled.Store(true)
+	s.stalledFor += l.queue.put(s.ctx, d)
+	s.stalled.Store(false)
+}
+
+// checkSequence reports a hole in the publisher's numbering. A missing message
+// was published after the one before it; that one was read after the answer to
+// some PING, so it was published after that PING had been sent.
+func (s *session) checkSequence(h *message.Header, now time.Time) {
+	missing, from := s.k.seq.arrived(h.Channel, h, s.readTo)
+	if len(missing) == 0 {
+		return
+	}
+	s.k.mu.Lock()
+	epoch := s.k.status.Epoch
+	s.k.mu.Unlock()
+	s.k.run.reportGap(Gap{
+		Session: s.k.name, Type: s.k.typ, Epoch: epoch, Channels: []string{h.Channel}, Cause: CauseSequence,
+		From: from, To: now, Source: h.Source, SourceEpoch: h.Seq.Epoch, Missing: missing,
+	})
+}
+
+// viewBytes gives a string's bytes without a copy, to be read only. go-redis
+// has made the string for this message alone.
+func viewBytes(s string) []byte {
+	return unsafe.Slice(unsafe.StringData(s), len(s))
+}
+
+func newNonce() string {
+	var random [12]byte
+	rand.Read(random[:]) // never fails
+	return hex.EncodeToString(random[:])
+}

@@ -1,0 +1,98 @@
+package subscriber
+
+import (
+	"sync/atomic"
+
+	"github.com/PitchConnect/fogispubsub/message"
+)
+
+// Stats are counters since New. Every received message ends as exactly one
+// of Handled, Failed, Invalid, Unhandled, Probes, Duplicates, or Withdrawn, or
+// is still waiting or in its handler.
+type Stats struct {
+	Received  uint64 `json:"received"` // by pub/sub and Dispatch together
+	Bytes     uint64 `json:"bytes"`    // of the received messages
+	Handled   uint64 `json:"handled"`
+	Failed    uint64 `json:"failed"`  // given up after the last attempt
+	Invalid   uint64 `json:"invalid"` // undecodable, or refused by the payload's type
+	Unhandled uint64 `json:"unhandled"`
+	Probes    uint64 `json:"probes"` // an operator's probes; the subscriber's own are not counted
+	// Duplicates were not handled, because a copy had been.
+	Duplicates uint64 `json:"duplicates"`
+	// Withdrawn is messages whose Dispatch ended before their turn came, or
+	// found no room.
+	Withdrawn uint64 `json:"withdrawn"`
+
+	Retried    uint64 `json:"retried"`   // repeated calls of a handler
+	Panics     uint64 `json:"panics"`    // of handlers and callbacks
+	Sanitized  uint64 `json:"sanitized"` // messages with NaN or Infinity, read as null
+	Gaps       uint64 `json:"gaps"`
+	Reconnects uint64 `json:"reconnects"` // sessions that were up after another one
+
+	// Types has an entry for each type with a handler.
+	Types map[message.Type]TypeStats `json:"types"`
+}
+
+// TypeStats are the counters of one type.
+type TypeStats struct {
+	Received   uint64 `json:"received"`
+	Handled    uint64 `json:"handled"`
+	Failed     uint64 `json:"failed"`
+	Invalid    uint64 `json:"invalid"` // refused by the payload's type
+	Duplicates uint64 `json:"duplicates"`
+	Withdrawn  uint64 `json:"withdrawn"`
+	Retried    uint64 `json:"retried"`
+	Panics     uint64 `json:"panics"`
+}
+
+// counters count what belongs to no type.
+type counters struct {
+	received, bytes                     atomic.Uint64
+	invalid, unhandled, probes          atomic.Uint64
+	sanitized, gaps, reconnects, panics atomic.Uint64 // panics of callbacks
+}
+
+// typeCounters count for one type.
+type typeCounters struct {
+	received, handled, failed, invalid     atomic.Uint64
+	duplicates, withdrawn, retried, panics atomic.Uint64
+}
+
+// Stats returns a copy of the counters. They are read one after another, so
+// that sums may be off by what happens meanwhile.
+func (s *Subscriber) Stats() Stats {
+	st := Stats{
+		Received:   s.counts.received.Load(),
+		Bytes:      s.counts.bytes.Load(),
+		Invalid:    s.counts.invalid.Load(),
+		Unhandled:  s.counts.unhandled.Load(),
+		Probes:     s.counts.probes.Load(),
+		Sanitized:  s.counts.sanitized.Load(),
+		Gaps:       s.counts.gaps.Load(),
+		Reconnects: s.counts.reconnects.Load(),
+		Panics:     s.counts.panics.Load(),
+		Types:      map[message.Type]TypeStats{},
+	}
+	for t, r := range s.routeTable() {
+		c := &r.counts
+		ts := TypeStats{
+			Received:   c.received.Load(),
+			Handled:    c.handled.Load(),
+			Failed:     c.failed.Load(),
+			Invalid:    c.invalid.Load(),
+			Duplicates: c.duplicates.Load(),
+			Withdrawn:  c.withdrawn.Load(),
+			Retried:    c.retried.Load(),
+			Panics:     c.panics.Load(),
+		}
+		st.Types[t] = ts
+		st.Handled += ts.Handled
+		st.Failed += ts.Failed
+		st.Invalid += ts.Invalid
+		st.Duplicates += ts.Duplicates
+		st.Withdrawn += ts.Withdrawn
+		st.Retried += ts.Retried
+		st.Panics += ts.Panics
+	}
+	return st
+}

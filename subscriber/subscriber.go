@@ -1,0 +1,200 @@
+package subscriber
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/PitchConnect/fogispubsub/message"
+)
+
+// HandlerFunc handles one message. A nil error means that it was handled. It
+// is called again after an error (see [Options.MaxRetries]), so it must bear
+// being called twice for one message.
+//
+// The context outlives the one given to Run: it ends when the drain's bound
+// passes, with [ErrDrainTimeout] as its cause. The envelope belongs to the
+// handler.
+type HandlerFunc func(ctx context.Context, e *message.Envelope) error
+
+// Subscriber receives messages and hands them to handlers. All methods may be
+// called by several goroutines at once.
+type Subscriber struct {
+	redis  *redis.Options // our own copy; nil when disabled
+	opts   Options
+	counts counters
+	logs   logs
+
+	mu      sync.Mutex
+	started bool
+	// routes is replaced, never changed, so that it can be read unlocked.
+	routes  map[message.Type]*route
+	running *run // nil while Run does not run
+}
+
+// route is what a type with a handler keeps over several Runs.
+type route struct {
+	typ     message.Type
+	channel string
+	handler HandlerFunc
+	window  *window
+	counts  typeCounters
+}
+
+// New returns a Subscriber for the Redis server of redisOptions, which is
+// copied. It opens no connection. A Dialer in redisOptions must heed its
+// context and do TLS itself, as go-redis demands; without one the Subscriber
+// dials and does both.
+//
+// The error names every fault of the options.
+func New(redisOptions *redis.Options, opts Options) (*Subscriber, error) {
+	opts, err := opts.withDefaults(redisOptions)
+	if err != nil {
+		return nil, err
+	}
+	opts.ChannelNames = maps.Clone(opts.ChannelNames)
+	opts.Channels = slices.Clone(opts.Channels)
+	s := &Subscriber{opts: opts, logs: newLogs(opts.Logger), routes: map[message.Type]*route{}}
+	if redisOptions != nil {
+		options := *redisOptions
+		s.redis = &options
+	}
+	return s, nil
+}
+
+// Handle registers the handler of a type. It panics when h is nil, when the
+// type has a handler already or neither a configured nor a default channel,
+// and when Run has been called.
+func (s *Subscriber) Handle(t message.Type, h HandlerFunc) {
+	if h == nil {
+		panic(fmt.Sprintf("subscriber: nil handler for type %q", t))
+	}
+	channel := s.opts.ChannelNames[t]
+	if channel == "" {
+		channel = t.DefaultChannel()
+	}
+	if channel == "" {
+		panic(fmt.Sprintf("subscriber: no channel for type %q; name it in Options.ChannelNames", t))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.started {
+		panic(fmt.Sprintf("subscriber: handler for type %q registered after Run was called", t))
+	}
+	if s.routes[t] != nil {
+		panic(fmt.Sprintf("subscriber: second handler for type %q", t))
+	}
+	routes := maps.Clone(s.routes)
+	routes[t] = &route{typ: t, channel: channel, handler: h, window: newWindow(s.opts.DedupeIDs, s.opts.DedupeAge)}
+	s.routes = routes
+}
+
+// On registers a typed handler for P's message type, under the rules of
+// [Subscriber.Handle]. P must be a payload type itself, not a pointer to one.
+// A message whose payload P refuses is counted as invalid and does not reach
+// the handler.
+func On[P message.Payload](s *Subscriber, h func(context.Context, message.Message[P]) error) {
+	payload := reflect.TypeFor[P]()
+	if kind := payload.Kind(); kind == reflect.Pointer || kind == reflect.Interface {
+		panic(fmt.Sprintf("subscriber: handler for %v; the payload must be a plain type", payload))
+	}
+	var zero P
+	if h == nil {
+		panic(fmt.Sprintf("subscriber: nil handler for type %q", zero.MessageType()))
+	}
+	s.Handle(zero.MessageType(), func(ctx context.Context, e *message.Envelope) error {
+		m, err := message.As[P](e)
+		if err != nil {
+			return &payloadError{err}
+		}
+		return h(ctx, m)
+	})
+}
+
+func (s *Subscriber) routeTable() map[message.Type]*route {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.routes
+}
+
+func (s *Subscriber) current() *run {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running
+}
+
+// Run subscribes and handles messages until ctx ends, and then finishes what
+// is queued within [Options.DrainTimeout]. It returns nil when that succeeded.
+// When it has returned, none of the Subscriber's goroutines runs, unless a
+// handler ignores its ended context for a second; the error then says so.
+//
+// Run waits for Redis for as long as it takes. It returns an error only for
+// NOPERM, NOAUTH and WRONGPASS before the first subscription, naming the
+// channel; under [Options.NoReconnect], the session's; [ErrRunning]; and, wrapped,
+// [ErrDrainTimeout] with the number of messages left. It may be called again
+// afterwards.
+//
+// Without handlers and Options.Channels, or when disabled, it opens no
+// connection and waits for ctx.
+func (s *Subscriber) Run(ctx context.Context) error {
+	r, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	err = r.work(ctx)
+	s.mu.Lock()
+	s.running = nil
+	s.mu.Unlock()
+	close(r.ended)
+	return err
+}
+
+func (s *Subscriber) begin(ctx context.Context) (*run, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running != nil {
+		return nil, ErrRunning
+	}
+	s.started = true
+	s.running = newRun(ctx, s)
+	return s.running, nil
+}
+
+// Restart ends every session, each with a gap of cause "restart", and returns
+// nil when every channel is confirmed again. Otherwise the error is that of
+// ctx or wraps [ErrNotRunning]; the sessions go on trying.
+func (s *Subscriber) Restart(ctx context.Context) error {
+	r := s.current()
+	if r == nil {
+		return fmt.Errorf("%w; nothing to restart", ErrNotRunning)
+	}
+	epochs := make([]int, len(r.keepers))
+	for i, k := range r.keepers {
+		epochs[i] = k.restart()
+	}
+	for i, k := range r.keepers {
+		for {
+			changed, again := k.upSince(epochs[i])
+			if again {
+				break
+			}
+			select {
+			case <-changed:
+			case <-r.ended:
+				return fmt.Errorf("%w any more; it ended during the restart", ErrNotRunning)
+			case <-ctx.Done():
+				return fmt.Errorf("subscriber: restart: session %s is not up yet: %w", k.name, context.Cause(ctx))
+			}
+		}
+	}
+	return nil
+}
+
+func sortedTypes[V any](m map[message.Type]V) []message.Type {
+	return slices.Sorted(maps.Keys(m))
+}
