@@ -32,7 +32,7 @@
 //
 // # Callbacks
 //
-// Handlers and Options.OnError run on the lane's goroutine, Options.OnGap and
-// Options.OnResumed on the session's. While one runs, its lane or session does
+// Handlers and Options.OnError run on the lane's goroutine, the others of Options
+// on the session's. While one runs, its lane or session does
 // nothing else. A panic in any of them is recovered.
 package subscriber

@@ -2,8 +2,10 @@ package subscriber
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -44,6 +46,23 @@ type Gap struct {
 	Missing     []Range
 	// Err is what ended the session, nil for CauseSequence.
 	Err error
+}
+
+// String tells on one line what is known about the gap.
+func (g Gap) String() string {
+	var b strings.Builder
+	const layout = "2006-01-02T15:04:05.000Z07:00"
+	fmt.Fprintf(&b, "%s: %s, from %s to %s", g.Session, g.Cause, g.From.Format(layout), g.To.Format(layout))
+	if g.Cause == CauseSequence {
+		fmt.Fprintf(&b, ", missing of %q on %s", clip(g.Source), strings.Join(g.Channels, ", "))
+		for _, r := range g.Missing {
+			fmt.Fprintf(&b, " %d-%d", r.First, r.Last)
+		}
+	}
+	if g.Err != nil {
+		fmt.Fprintf(&b, " (%v)", g.Err)
+	}
+	return b.String()
 }
 
 // Range is the numbers First to Last, both included.

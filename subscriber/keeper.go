@@ -114,6 +114,7 @@ func (k *keeper) open(ctx context.Context) (up bool, err error) {
 	}
 	attempts, epoch := k.attempts, k.status.Epoch
 	if s.up {
+		k.run.up.Add(-1)
 		k.attempts = 0
 		k.outage = &Gap{
 			Session: k.name, Type: k.typ, Epoch: epoch, Channels: slices.Clone(k.channels),
@@ -170,6 +171,10 @@ func (k *keeper) confirmed(s *session) bool {
 		k.run.callback("OnResumed", func() {
 			f(Resumed{Session: k.name, Type: k.typ, Epoch: epoch, Channels: slices.Clone(k.channels), At: now, Attempts: attempts})
 		})
+	}
+
+	if k.run.up.Add(1) == int64(len(k.run.keepers)) && k.run.opts.OnSubscribed != nil {
+		k.run.callback("OnSubscribed", k.run.opts.OnSubscribed)
 	}
 
 	k.mu.Lock()

@@ -77,11 +77,13 @@ type Options struct {
 	// Disabled makes Run open no connection. Dispatch works.
 	Disabled bool
 
-	// OnGap and OnResumed are told of what [Gap] and [Resumed] describe, on
-	// the session's goroutine: it reads nothing until they return, so they
-	// must not block.
-	OnGap     func(Gap)
-	OnResumed func(Resumed)
+	// OnGap and OnResumed are told of what [Gap] and [Resumed] describe, and
+	// OnSubscribed each time that the last of the sessions is up, so that all
+	// of them are. They run on the session's goroutine, which reads nothing
+	// until they return, so they must not block.
+	OnGap        func(Gap)
+	OnResumed    func(Resumed)
+	OnSubscribed func()
 	// OnError is told of each message that was given up, also of those that
 	// came by Dispatch. It runs on the lane's goroutine with the handler's
 	// context and must not block. Undecodable messages are counted and
