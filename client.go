@@ -121,6 +121,12 @@ func On[P message.Payload](c *Client, handler func(context.Context, message.Mess
 	subscriber.On(c.subscriber, handler)
 }
 
+// Handle registers a handler that gets the undecoded envelope, for programs
+// that pass messages on; otherwise as [On].
+func (c *Client) Handle(t message.Type, handler subscriber.HandlerFunc) {
+	c.subscriber.Handle(t, handler)
+}
+
 // Publish sends one message; see [publisher.Publisher.Publish] for routes,
 // retries, order and errors.
 func (c *Client) Publish(ctx context.Context, p message.Payload, opts ...publisher.PublishOption) (publisher.Receipt, error) {
@@ -170,6 +176,10 @@ func (c *Client) Run(ctx context.Context) error {
 // Restart ends every subscription, which is a reported gap, and returns when
 // all channels are confirmed again or ctx ends.
 func (c *Client) Restart(ctx context.Context) error { return c.subscriber.Restart(ctx) }
+
+// Subscribed waits until every channel is confirmed, also for Run to be
+// called; see [subscriber.Subscriber.Subscribed].
+func (c *Client) Subscribed(ctx context.Context) error { return c.subscriber.Subscribed(ctx) }
 
 // Status tells how each subscription stands.
 func (c *Client) Status() subscriber.Status { return c.subscriber.Status() }

@@ -239,3 +239,23 @@ func (r *run) unhandled(h *message.Header, size int) error {
 	r.s.logs.message(r.handlers, r.s.logs.unhandled, slog.LevelDebug, "no handler for message", h, size, 0, nil)
 	return ErrUnhandled
 }
+
+// wait returns nil when each session is up in a later epoch than given.
+func (r *run) wait(ctx context.Context, epochs []int) error {
+	for i, k := range r.keepers {
+		for {
+			changed, up := k.upSince(epochs[i])
+			if up {
+				break
+			}
+			select {
+			case <-changed:
+			case <-r.ended:
+				return fmt.Errorf("%w any more", ErrNotRunning)
+			case <-ctx.Done():
+				return fmt.Errorf("subscriber: session %s is not up: %w", k.name, context.Cause(ctx))
+			}
+		}
+	}
+	return nil
+}

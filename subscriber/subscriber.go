@@ -34,7 +34,8 @@ type Subscriber struct {
 	started bool
 	// routes is replaced, never changed, so that it can be read unlocked.
 	routes  map[message.Type]*route
-	running *run // nil while Run does not run
+	running *run          // nil while Run does not run
+	begun   chan struct{} // closed by the first Run
 }
 
 // route is what a type with a handler keeps over several Runs.
@@ -59,7 +60,7 @@ func New(redisOptions *redis.Options, opts Options) (*Subscriber, error) {
 	}
 	opts.ChannelNames = maps.Clone(opts.ChannelNames)
 	opts.Channels = slices.Clone(opts.Channels)
-	s := &Subscriber{opts: opts, logs: newLogs(opts.Logger), routes: map[message.Type]*route{}}
+	s := &Subscriber{opts: opts, logs: newLogs(opts.Logger), routes: map[message.Type]*route{}, begun: make(chan struct{})}
 	if redisOptions != nil {
 		options := *redisOptions
 		s.redis = &options
@@ -160,6 +161,9 @@ func (s *Subscriber) begin(ctx context.Context) (*run, error) {
 	if s.running != nil {
 		return nil, ErrRunning
 	}
+	if !s.started {
+		close(s.begun)
+	}
 	s.started = true
 	s.running = newRun(ctx, s)
 	return s.running, nil
@@ -177,22 +181,24 @@ func (s *Subscriber) Restart(ctx context.Context) error {
 	for i, k := range r.keepers {
 		epochs[i] = k.restart()
 	}
-	for i, k := range r.keepers {
-		for {
-			changed, again := k.upSince(epochs[i])
-			if again {
-				break
-			}
-			select {
-			case <-changed:
-			case <-r.ended:
-				return fmt.Errorf("%w any more; it ended during the restart", ErrNotRunning)
-			case <-ctx.Done():
-				return fmt.Errorf("subscriber: restart: session %s is not up yet: %w", k.name, context.Cause(ctx))
-			}
-		}
+	return r.wait(ctx, epochs)
+}
+
+// Subscribed returns nil when every channel is confirmed, and waits for that,
+// also for the first Run to be called. With nothing to subscribe to it returns
+// nil when Run runs. Otherwise the error is that of ctx or wraps
+// [ErrNotRunning].
+func (s *Subscriber) Subscribed(ctx context.Context) error {
+	select {
+	case <-s.begun:
+	case <-ctx.Done():
+		return fmt.Errorf("subscriber: Run has not been called: %w", context.Cause(ctx))
 	}
-	return nil
+	r := s.current()
+	if r == nil {
+		return fmt.Errorf("%w; nothing is subscribed", ErrNotRunning)
+	}
+	return r.wait(ctx, make([]int, len(r.keepers)))
 }
 
 func sortedTypes[V any](m map[message.Type]V) []message.Type {

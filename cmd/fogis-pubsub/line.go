@@ -58,37 +58,46 @@ func newPrinter(w io.Writer, limit int) *printer {
 
 // register makes p the handler of all three types.
 func (p *printer) register(client *fogispubsub.Client) {
-	fogispubsub.On(client, func(_ context.Context, m message.Message[message.MatchUpdates]) error {
-		l := newLine(m.Header)
-		l.HasChanges = m.Payload.HasChanges
-		l.HighPriority = m.Payload.HighPriority()
-		for _, match := range m.Payload.Matches {
-			l.Matches = append(l.Matches, newMatchLine(match))
-		}
-		for _, change := range m.Payload.Changes {
-			l.Changes = append(l.Changes, change.Raw)
-		}
-		return p.print(l, m.Raw)
-	})
-	fogispubsub.On(client, func(_ context.Context, m message.Message[message.ProcessingStatus]) error {
-		return p.print(newLine(m.Header), m.Raw)
-	})
-	fogispubsub.On(client, func(_ context.Context, m message.Message[message.SystemAlert]) error {
-		return p.print(newLine(m.Header), m.Raw)
-	})
+	for _, t := range []message.Type{message.TypeMatchUpdates, message.TypeProcessingStatus, message.TypeSystemAlert} {
+		client.Handle(t, p.handle)
+	}
 }
 
-func newLine(h message.Header) *line {
+func (p *printer) handle(_ context.Context, e *message.Envelope) error {
+	l := newLine(e)
+	if e.Type == message.TypeMatchUpdates {
+		m, err := message.As[message.MatchUpdates](e)
+		if err != nil {
+			return subscriber.Permanent(err)
+		}
+		l.addUpdates(m.Payload)
+	}
+	return p.print(l)
+}
+
+func newLine(e *message.Envelope) *line {
 	return &line{
-		MessageID:     h.ID,
-		Type:          h.Type,
-		Source:        h.Source,
-		SchemaVersion: h.SchemaVersion,
-		Timestamp:     h.Timestamp.Text,
-		Channel:       h.Channel,
-		Via:           h.Via,
+		MessageID:     e.ID,
+		Type:          e.Type,
+		Source:        e.Source,
+		SchemaVersion: e.SchemaVersion,
+		Timestamp:     e.Timestamp.Text,
+		Channel:       e.Channel,
+		Via:           e.Via,
 		Matches:       []matchLine{},
 		Changes:       []json.RawMessage{},
+		Payload:       e.Payload,
+	}
+}
+
+func (l *line) addUpdates(u message.MatchUpdates) {
+	l.HasChanges = u.HasChanges
+	l.HighPriority = u.HighPriority()
+	for _, match := range u.Matches {
+		l.Matches = append(l.Matches, newMatchLine(match))
+	}
+	for _, change := range u.Changes {
+		l.Changes = append(l.Changes, change.Raw)
 	}
 }
 
@@ -110,8 +119,7 @@ func newMatchLine(m message.Match) matchLine {
 
 // print writes one line. Messages beyond the limit are not printed and stay
 // unhandled: the program is ending.
-func (p *printer) print(l *line, payload json.RawMessage) error {
-	l.Payload = payload
+func (p *printer) print(l *line) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.limit > 0 && p.printed == p.limit {

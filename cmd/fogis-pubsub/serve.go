@@ -26,7 +26,7 @@ func (c *command) serve(ctx context.Context, args []string) (err error) {
 		return fmt.Errorf("%w: serve needs --addr", errUsage)
 	}
 	opts := c.options(f, nil)
-	c.reportSessions(&opts)
+	c.reportGaps(&opts)
 	client, err := fogispubsub.FromEnv(opts)
 	if err != nil {
 		return err
@@ -62,6 +62,7 @@ func (c *command) serve(ctx context.Context, args []string) (err error) {
 		defer cancel()
 		served <- server.Serve(listener)
 	}()
+	go c.announce(run, client)
 	err = client.Run(run)
 	stopping, stop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer stop()

@@ -27,7 +27,7 @@ func (c *command) subscribe(ctx context.Context, args []string) (err error) {
 	}
 	opts := c.options(f, nil)
 	opts.Subscriber.Channels = channels
-	c.reportSessions(&opts)
+	c.reportGaps(&opts)
 	client, err := fogispubsub.FromEnv(opts)
 	if err != nil {
 		return err
@@ -40,6 +40,7 @@ func (c *command) subscribe(ctx context.Context, args []string) (err error) {
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- client.Run(run) }()
+	go c.announce(run, client)
 	var deadline <-chan time.Time
 	if *timeout > 0 {
 		timer := time.NewTimer(*timeout)
@@ -65,9 +66,14 @@ func (c *command) subscribe(ctx context.Context, args []string) (err error) {
 	}
 }
 
-// reportSessions tells on standard error when all channels are confirmed, and
-// of every gap.
-func (c *command) reportSessions(opts *fogispubsub.Options) {
-	opts.Subscriber.OnSubscribed = func() { fmt.Fprintln(c.stderr, "subscribed") }
+// reportGaps tells of every gap on standard error.
+func (c *command) reportGaps(opts *fogispubsub.Options) {
 	opts.Subscriber.OnGap = func(g subscriber.Gap) { fmt.Fprintln(c.stderr, "gap:", g) }
+}
+
+// announce says on standard error when all channels are confirmed.
+func (c *command) announce(ctx context.Context, client *fogispubsub.Client) {
+	if client.Subscribed(ctx) == nil {
+		fmt.Fprintln(c.stderr, "subscribed")
+	}
 }

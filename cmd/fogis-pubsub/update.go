@@ -42,33 +42,32 @@ func readUpdate(data []byte) (*update, error) {
 	return u, nil
 }
 
-// readChanges takes the changes of a file of their own. They replace those of
-// an envelope.
+// readChanges takes the changes of a file of their own, in any form that an
+// envelope may have them. They replace those of an envelope.
 func (u *update) readChanges(data []byte) error {
 	var file struct {
-		Summary struct {
-			New       int `json:"new_matches"`
-			Updated   int `json:"updated_matches"`
-			Cancelled int `json:"cancelled_matches"`
-			Removed   int `json:"removed_matches"`
-			Total     int `json:"total_changes"`
-		} `json:"summary"`
+		Summary json.RawMessage `json:"summary"`
 		Changes json.RawMessage `json:"detailed_changes"`
 	}
 	if err := json.Unmarshal(data, &file); err != nil {
 		return fmt.Errorf("%w: want {\"summary\":{...},\"detailed_changes\":[...]}", message.ErrInvalid)
 	}
-	changes, err := message.ParseChanges(file.Changes)
+	type object map[string]any
+	envelope, err := json.Marshal(object{
+		"type": message.TypeMatchUpdates,
+		"payload": object{
+			"matches":          []any{},
+			"detailed_changes": file.Changes,
+			"metadata":         object{"change_summary": file.Summary},
+		},
+	})
 	if err != nil {
-		return fmt.Errorf("detailed_changes: %w", err)
+		return err
 	}
-	u.payload.Changes = changes
-	u.payload.Summary = message.ChangeSummary{
-		New:       file.Summary.New,
-		Updated:   file.Summary.Updated,
-		Cancelled: file.Summary.Cancelled,
-		Removed:   file.Summary.Removed,
-		Total:     file.Summary.Total,
+	read, err := readUpdate(envelope)
+	if err != nil {
+		return err
 	}
+	u.payload.Changes, u.payload.Summary = read.payload.Changes, read.payload.Summary
 	return nil
 }

@@ -21,7 +21,7 @@ func main() {
 	cycle := client.StartCycle(context.Background(), fogispubsub.CycleOptions{Processor: "example"})
 	defer cycle.End()
 	match := message.Match{
-		ID:          message.IntID(6200001),
+		ID:          message.NewMatchID(6200001),
 		Number:      "000402011",
 		Home:        message.Team{ID: 310001, ClubID: 11901, Name: "Ängsviks IF"},
 		Away:        message.Team{ID: 310002, ClubID: 11902, Name: "Östra Åsby BK"},

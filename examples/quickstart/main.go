@@ -150,7 +150,7 @@ func snapshot(kickoff string) message.MatchUpdates {
 	}
 	return message.MatchUpdates{
 		Matches: []message.Match{{
-			ID:          message.IntID(6200001),
+			ID:          message.NewMatchID(6200001),
 			Number:      "000402011",
 			Home:        message.Team{Name: "Ängsviks IF"},
 			Away:        message.Team{Name: "Östra Åsby BK"},
@@ -159,7 +159,7 @@ func snapshot(kickoff string) message.MatchUpdates {
 			Competition: message.Competition{Name: "Div 4 Nordöstra Götaland, herrar"},
 		}},
 		Changes: []message.Change{{
-			MatchID:  message.IntID(6200001),
+			MatchID:  message.NewMatchID(6200001),
 			Category: message.CategoryTimeChange,
 			Priority: message.PriorityHigh,
 			Field:    "avsparkstid",
