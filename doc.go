@@ -41,6 +41,13 @@
 // [subscriber.Options]; [subscriber.Permanent] stops that. A panic is recovered
 // and counted.
 //
+// # Logs
+//
+// Everything is logged through [Options.Logger], without contents of messages.
+// go-redis prints failed dials by a global logger of its own, which a library
+// must not touch; a program turns it off by calling Disable of
+// github.com/redis/go-redis/v9/logging.
+//
 // # Map
 //
 // Package message holds the envelopes and payloads, publisher and subscriber

@@ -13,10 +13,12 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	_ "time/tzdata"
+
+	"github.com/redis/go-redis/v9/logging"
 )
 
 func main() {
+	logging.Disable() // go-redis prints by a logger of its own what our errors say
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	c := command{
 		getenv: os.Getenv,

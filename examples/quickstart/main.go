@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"log/slog"
@@ -12,12 +13,16 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/redis/go-redis/v9/logging"
+
 	"github.com/PitchConnect/fogispubsub"
 	"github.com/PitchConnect/fogispubsub/devserver"
 	"github.com/PitchConnect/fogispubsub/message"
+	"github.com/PitchConnect/fogispubsub/publisher"
 )
 
 func main() {
+	logging.Disable() // go-redis prints each failed dial by a logger of its own
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := show(ctx); err != nil {
@@ -31,6 +36,7 @@ func show(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	addr := redis.Addr()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -45,17 +51,18 @@ func show(ctx context.Context) error {
 
 	// The receiving service: one handler behind both routes.
 	handled := make(chan message.Message[message.MatchUpdates])
-	states := make(chan string, 8)
-	receiving := options
-	receiving.Subscriber.OnSubscribed = func() { states <- "subscribed" }
-	receiver, err := fogispubsub.FromEnv(receiving)
+	receiver, err := fogispubsub.FromEnv(options)
 	if err != nil {
 		return err
 	}
 	defer receiver.Close()
-	fogispubsub.On(receiver, func(_ context.Context, m message.Message[message.MatchUpdates]) error {
-		handled <- m
-		return nil
+	fogispubsub.On(receiver, func(ctx context.Context, m message.Message[message.MatchUpdates]) error {
+		select {
+		case handled <- m:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	})
 	receive, err := receiver.FallbackHandler()
 	if err != nil {
@@ -64,9 +71,6 @@ func show(ctx context.Context) error {
 	server := &http.Server{Handler: receive, ReadTimeout: 10 * time.Second}
 	go server.Serve(listener)
 	defer server.Close()
-	running, stop := context.WithCancel(ctx)
-	stopped := make(chan error, 1)
-	go func() { stopped <- receiver.Run(running) }()
 
 	// The publishing service.
 	sender, err := fogispubsub.FromEnv(options)
@@ -74,18 +78,29 @@ func show(ctx context.Context) error {
 		return err
 	}
 	defer sender.Close()
+
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	stopped := make(chan error, 2)
+	for _, client := range []*fogispubsub.Client{receiver, sender} {
+		go func() { stopped <- client.Run(running) }()
+	}
 	publish := func(kickoff string) error {
+		var receipt publisher.Receipt
+		published := make(chan error, 1)
 		go func() {
-			m := <-handled
-			fmt.Printf("   handler: %s - %s at %s, by %s\n", m.Payload.Matches[0].Home.Name,
-				m.Payload.Matches[0].Away.Name, m.Payload.Matches[0].Kickoff.Format("15:04"), m.Via)
-			states <- "handled"
+			var err error
+			receipt, err = sender.Publish(ctx, snapshot(kickoff))
+			published <- err
 		}()
-		receipt, err := sender.Publish(ctx, snapshot(kickoff))
-		if err != nil {
-			return err
+		select {
+		case m := <-handled:
+			match := m.Payload.Matches[0]
+			fmt.Printf("   handler: %s - %s at %s UTC, came by %s\n", match.Home.Name, match.Away.Name, match.Kickoff.UTC().Format("15:04"), m.Via)
+		case <-ctx.Done():
+			return fmt.Errorf("nothing was handled: %w", ctx.Err())
 		}
-		if err := wait(ctx, states, "handled"); err != nil {
+		if err := <-published; err != nil {
 			return err
 		}
 		fmt.Printf("   receipt: route %s, receivers %d, attempts %d\n", receipt.Route, receipt.Receivers, receipt.Attempts)
@@ -93,7 +108,7 @@ func show(ctx context.Context) error {
 	}
 
 	fmt.Println("1. Redis is up: the update goes by pub/sub")
-	if err := wait(ctx, states, "subscribed"); err != nil {
+	if err := receiver.Subscribed(ctx); err != nil {
 		return err
 	}
 	if err := publish("16:00"); err != nil {
@@ -106,22 +121,24 @@ func show(ctx context.Context) error {
 	if err := publish("17:00"); err != nil {
 		return err
 	}
-	fmt.Println("3. Redis is back: no restart is needed")
-	redis, err = devserver.Start(devserver.Options{Addr: redis.Addr(), Logger: quiet})
+	fmt.Println("3. Redis is back: both sides find it without a restart")
+	redis, err = devserver.Start(devserver.Options{Addr: addr, Logger: quiet})
 	if err != nil {
 		return err
 	}
 	defer redis.Close()
-	if err := wait(ctx, states, "subscribed"); err != nil {
+	if err := receiver.Subscribed(ctx); err != nil {
 		return err
 	}
-	time.Sleep(time.Second) // the publisher asks a broken Redis again after a second
+	if err := recovered(ctx, sender); err != nil {
+		return err
+	}
 	if err := publish("18:00"); err != nil {
 		return err
 	}
 
 	stop()
-	if err := <-stopped; err != nil {
+	if err := errors.Join(<-stopped, <-stopped); err != nil {
 		return err
 	}
 	stats := receiver.Stats().Subscriber
@@ -129,17 +146,19 @@ func show(ctx context.Context) error {
 	return nil
 }
 
-func wait(ctx context.Context, states <-chan string, want string) error {
-	for {
+// recovered waits until the publisher, which asks a broken Redis once a
+// second, uses it again.
+func recovered(ctx context.Context, sender *fogispubsub.Client) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for sender.Stats().Publisher.BreakerOpen {
 		select {
-		case state := <-states:
-			if state == want {
-				return nil
-			}
+		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for %q: %w", want, ctx.Err())
+			return fmt.Errorf("the publisher did not find Redis again: %w", ctx.Err())
 		}
 	}
+	return nil
 }
 
 // snapshot is the whole current match list of an invented referee.
