@@ -21,8 +21,8 @@ const mediaType = "application/vnd.fogis.envelope+json"
 const (
 	// connectTimeout bounds name resolution, TCP and TLS of one attempt.
 	connectTimeout = 2 * time.Second
-	// connectWindow is how long a Notify tries to get a first connection. With
-	// the Redis budget of 5 s it keeps "both routes are down" below 10 s.
+	// connectWindow is how long a Notify tries to reach the receiver. With the
+	// Redis budget of 5 s it keeps "both routes are down" below 10 s.
 	connectWindow = 4 * time.Second
 	// maxBody is how much of an answer is read; the known ones have 100 bytes.
 	maxBody = 64 << 10
@@ -154,9 +154,9 @@ func (c *Client) String() string { return c.redacted }
 func (c *Client) GoString() string { return fmt.Sprintf("httpfallback.Client(%s)", c.redacted) }
 
 // Notify hands m to the receiver and blocks until it was accepted, was
-// refused, or the retries are used up; ctx bounds it all. A receiver to which
-// no connection can be made is given up after 4 s; one that takes the
-// connection and stays silent costs Timeout for each attempt.
+// refused, or the retries are used up; ctx bounds it all. A receiver that
+// cannot be connected, or is silent when asked what it accepts, is given up
+// after 4 s; one that falls silent later costs Timeout for each attempt.
 //
 // A receiver that takes no whole envelopes gets match updates only. Another
 // type is then refused before anything is sent.

@@ -12,9 +12,9 @@ import (
 type delivery struct {
 	client *Client
 	msg    message.Outgoing
-	window time.Time // until then a first connection must have been made
+	window time.Time // until then the receiver must have been reached
 
-	reached bool // there was a connection
+	reached bool // a connection was made for a POST
 	form    form
 	turned  bool // the receiver has shown itself to be of the other form
 

@@ -29,7 +29,7 @@ type Error struct {
 // Error implements error.
 func (e *Error) Error() string {
 	var b strings.Builder
-	b.WriteString("httpfallback: POST " + e.URL)
+	b.WriteString("httpfallback: " + e.URL)
 	if e.Of > 0 {
 		fmt.Fprintf(&b, " (part %d of %d, %d accepted)", e.Part, e.Of, e.Accepted)
 	}

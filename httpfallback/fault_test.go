@@ -67,10 +67,10 @@ func TestClient_Notify_lostAnswer(t *testing.T) {
 
 func TestClient_Notify_blackHole(t *testing.T) {
 	t.Parallel()
-	rec := &recorder{}
-	url, proxy := broken(t, rec)
-	proxy.BlackHole(true)
+	url, proxy := broken(t, &recorder{})
 	c := client(t, url, httpfallback.Options{Timeout: 200 * time.Millisecond})
+	require.NoError(t, c.Notify(t.Context(), snapshot(1)))
+	proxy.BlackHole(true)
 	err := c.Notify(t.Context(), snapshot(1))
 	require.ErrorContains(t, err, "gave no answer within 200ms")
 	require.Equal(t, 3, failed(t, err).Attempts)
@@ -78,6 +78,14 @@ func TestClient_Notify_blackHole(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	require.ErrorIs(t, c.Notify(ctx, snapshot(1)), context.DeadlineExceeded)
+
+	// A client that has never heard of the receiver does not wait for it.
+	c = client(t, url, httpfallback.Options{})
+	start := time.Now()
+	err = c.Notify(t.Context(), snapshot(1))
+	require.ErrorContains(t, err, "not even OPTIONS")
+	require.Less(t, time.Since(start), 9*time.Second)
+	require.NotErrorIs(t, err, context.DeadlineExceeded)
 }
 
 func TestClient_Notify_answerByteByByte(t *testing.T) {

@@ -2,6 +2,7 @@ package httpfallback
 
 import (
 	"context"
+	"errors"
 	"mime"
 	"net/http"
 	"strings"
@@ -21,31 +22,43 @@ const (
 const formTTL = 10 * time.Minute
 
 // ask returns the receiver's form, from memory if it was learnt within the
-// last ten minutes. Else it sends OPTIONS. A server that connects and gives no
-// answer in good time is given parts for once, which costs a receiver of
-// whole envelopes one refused request; the error means that there was no
-// connection.
-func (d *delivery) ask(ctx context.Context) (form, error) {
-	c := d.client
-	if f := c.remembered(); f != unknown {
-		return f, nil
+// last ten minutes, else by OPTIONS.
+//
+// The error means that there was no connection, or no answer on it while the
+// window is open: OPTIONS costs a receiver nothing, so one that is silent here
+// hangs. One that breaks the connection is given parts for once; a receiver of
+// whole envelopes refuses the first and shows itself by that.
+func (d *delivery) ask(ctx context.Context) (f form, connected bool, err error) {
+	if f := d.client.remembered(); f != unknown {
+		return f, false, nil
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, connectTimeout, errSlow)
-	defer cancel()
-	resp, _, connected, err := d.exchange(c.request(ctx, http.MethodOptions))
+	resp, connected, err := d.options(ctx)
 	switch {
 	case err == nil:
-		f := parts
-		if acceptsEnvelopes(resp.Header) {
-			f = whole
-		}
-		c.remember(f)
-		return f, nil
-	case connected:
-		return parts, nil
+		return d.client.learn(resp), true, nil
+	case connected && !errors.Is(err, errSlow) && ctx.Err() == nil:
+		return parts, true, nil
 	default:
-		return unknown, err
+		return unknown, connected, err
 	}
+}
+
+// options sends OPTIONS and waits for the answer while the window is open.
+func (d *delivery) options(ctx context.Context) (resp *http.Response, connected bool, err error) {
+	ctx, cancel := context.WithDeadlineCause(ctx, d.window, errSlow)
+	defer cancel()
+	resp, _, connected, err = d.exchange(d.client.request(ctx, http.MethodOptions))
+	return resp, connected, err
+}
+
+// learn remembers what an answer to OPTIONS tells.
+func (c *Client) learn(resp *http.Response) form {
+	f := parts
+	if acceptsEnvelopes(resp.Header) {
+		f = whole
+	}
+	c.remember(f)
+	return f
 }
 
 // remembered returns the form last learnt, or unknown if that was too long

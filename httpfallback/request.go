@@ -18,13 +18,15 @@ import (
 // caller's own deadline.
 var errSlow = errors.New("out of time")
 
+const notConnected = "the receiver cannot be connected; is it up, and is the URL right?"
+
 // attempt sends the next request once.
 func (d *delivery) attempt(ctx context.Context) outcome {
 	c := d.client
 	if d.form == unknown {
-		f, err := d.ask(ctx)
+		f, connected, err := d.ask(ctx)
 		if err != nil {
-			return c.failure(false, err)
+			return silent(connected, err)
 		}
 		d.form = f
 	}
@@ -48,6 +50,7 @@ func (d *delivery) attempt(ctx context.Context) outcome {
 		req.Header.Set("Content-Type", mediaType)
 	}
 	resp, answer, connected, err := d.exchange(req)
+	d.reached = d.reached || connected
 	if err != nil {
 		return c.failure(connected, err)
 	}
@@ -84,7 +87,7 @@ func (d *delivery) exchange(req *http.Request) (resp *http.Response, body []byte
 		},
 		GotConn: func(httptrace.GotConnInfo) {
 			timer.Stop()
-			connected, d.reached = true, true
+			connected = true
 		},
 	}
 	resp, err = d.client.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, trace)))
@@ -95,7 +98,6 @@ func (d *delivery) exchange(req *http.Request) (resp *http.Response, body []byte
 		return nil, nil, connected, err
 	}
 	defer resp.Body.Close()
-	d.reached = true
 	body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	if resp.StatusCode != http.StatusOK {
 		err = nil // the status says enough
@@ -103,12 +105,21 @@ func (d *delivery) exchange(req *http.Request) (resp *http.Response, body []byte
 	return resp, body, true, err
 }
 
-// failure is the outcome of a request without an answer.
+// silent is the outcome of an OPTIONS without an answer.
+func silent(connected bool, err error) outcome {
+	o := outcome{verdict: again, reason: notConnected, cause: withoutContents(err)}
+	if connected {
+		o.reason = "the receiver takes connections and answers nothing, not even OPTIONS; if it hangs, restart it"
+	}
+	return o
+}
+
+// failure is the outcome of a POST without an answer.
 func (c *Client) failure(connected bool, err error) outcome {
 	o := outcome{verdict: again, cause: withoutContents(err)}
 	switch {
 	case !connected:
-		o.reason = "the receiver cannot be connected; is it up, and is the URL right?"
+		o.reason = notConnected
 	case errors.Is(err, errSlow):
 		o.reason = fmt.Sprintf("the receiver took the request and gave no answer within %v", c.opts.Timeout)
 	default:

@@ -19,7 +19,7 @@ const (
 // wait returns how long to wait before the next attempt: what the receiver
 // asked for, else a random time below a bound that doubles. There is no next
 // attempt when the retries are used up, when it would come too late for ctx,
-// or when no connection was made within the window.
+// or when the receiver was not reached within the window.
 func (d *delivery) wait(ctx context.Context, o outcome) (time.Duration, bool) {
 	if d.retries == 0 || o.wait > maxRetryAfter {
 		return 0, false

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -263,30 +264,63 @@ func TestClient_Notify_connectionWindowEndsWithAConnection(t *testing.T) {
 	})
 }
 
-// OPTIONS must not hold the matches back: silence there costs two seconds and
-// is not remembered.
+// OPTIONS costs nothing to answer, so a receiver that is silent there hangs.
 func TestClient_Notify_silentOptions(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		var silence atomic.Int64
+		silence.Store(int64(3 * time.Second))
 		rec := &recorder{}
-		var asked atomic.Int32
 		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodOptions {
-				asked.Add(1)
-				time.Sleep(time.Hour)
+				time.Sleep(time.Duration(silence.Load()))
 			}
 			rec.ServeHTTP(w, r)
 		})
-		c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, h)})
+		slow := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, h)})
 		start := time.Now()
-		require.NoError(t, c.Notify(t.Context(), snapshot(2)))
-		require.Equal(t, 2*time.Second, time.Since(start))
-		require.NoError(t, c.Notify(t.Context(), snapshot(1)))
-		require.Equal(t, 4*time.Second, time.Since(start))
-		require.EqualValues(t, 2, asked.Load())
-		require.Len(t, rec.keys(), 3)
+		require.NoError(t, slow.Notify(t.Context(), snapshot(2)))
+		require.Equal(t, 3*time.Second, time.Since(start), "slow is not silent")
+
+		silence.Store(int64(time.Hour))
+		hung := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, h)})
+		for range 2 {
+			start = time.Now()
+			err := hung.Notify(t.Context(), snapshot(2))
+			require.Equal(t, 4*time.Second, time.Since(start))
+			require.ErrorContains(t, err, "not even OPTIONS")
+			failed(t, err)
+		}
+		require.Len(t, rec.keys(), 2, "of the first Notify")
 		time.Sleep(2 * time.Hour)
 	})
+}
+
+// What cuts OPTIONS off may still let POST through.
+func TestClient_Notify_brokenOptions(t *testing.T) {
+	t.Parallel()
+	for _, whole := range []bool{false, true} {
+		rec := &recorder{whole: whole, answer: func(w http.ResponseWriter, _ int, r request) {
+			if whole && strings.Contains(string(r.body), `"part"`) {
+				w.WriteHeader(422)
+				return
+			}
+			io.WriteString(w, success)
+		}}
+		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodOptions {
+				panic(http.ErrAbortHandler)
+			}
+			rec.ServeHTTP(w, r)
+		})
+		m := snapshot(2)
+		require.NoError(t, client(t, serve(t, h), httpfallback.Options{}).Notify(t.Context(), m))
+		if whole {
+			require.Equal(t, []string{m.ID + "/1", m.ID}, rec.keys())
+		} else {
+			require.Equal(t, []string{m.ID + "/1", m.ID + "/2"}, rec.keys())
+		}
+	}
 }
 
 func TestClient_Notify_unconnectedOptionsIsNotRemembered(t *testing.T) {
