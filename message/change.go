@@ -1,6 +1,9 @@
 package message
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Change is one entry of detailed_changes, in either form of the services
 // (field_name/previous_value/… or field/from/to/…). As with [Match], Raw is
@@ -56,7 +59,7 @@ func (c *Change) highPriority() bool {
 
 // read fills c from a valid object. Where both forms' keys are there, the
 // production one counts.
-func (c *Change) read(raw span) {
+func (c *Change) read(raw span, zone *time.Location) {
 	*c = Change{Raw: raw}
 	var other Change
 	for w := walk(raw); w.next(); {
@@ -90,7 +93,7 @@ func (c *Change) read(raw span) {
 		case "description":
 			other.Description = w.string()
 		case "timestamp":
-			c.Timestamp = parseTimestamp(w.string(), nil)
+			c.Timestamp = parseTimestamp(w.string(), zone)
 		}
 	}
 	if c.MatchID == (MatchID{}) {
@@ -116,9 +119,9 @@ func readStrings(w *walker) []string {
 		return nil
 	}
 	var list []string
-	for in := w.inside(); in.next(); {
-		if in.first() == '"' {
-			list = append(list, in.string())
+	for outer := w.enter(); w.within(outer); {
+		if w.first() == '"' {
+			list = append(list, w.string())
 		}
 	}
 	return list

@@ -39,8 +39,9 @@ type Envelope struct {
 	// bytes kept of the message then have null in their place.
 	Sanitized bool
 
-	data  []byte   // the whole message
+	data  span     // the whole message
 	found contents // what Decode saw in Payload; zero in an envelope made by hand
+	zone  *time.Location
 }
 
 // Decode reads every envelope that the FOGIS services send or accept, with
@@ -69,15 +70,12 @@ func (d Decoder) Decode(data []byte) (*Envelope, error) {
 			return nil, err
 		}
 	}
-	e := &Envelope{data: data, Sanitized: sanitized}
-	if err := l.fill(e, d.Zone); err != nil {
+	e := &Envelope{data: l.whole.object, Sanitized: sanitized, zone: d.Zone}
+	if err := l.fill(e); err != nil {
 		return nil, err
 	}
 	return e, nil
 }
-
-// whole is the message without the white space around it.
-func (e *Envelope) whole() []byte { return bytes.TrimSpace(e.data) }
 
 func (d Decoder) maxBytes() int {
 	if d.MaxBytes == 0 {
@@ -115,8 +113,6 @@ func (e *Envelope) contents() contents {
 	found, _ := findContents(e.Payload)
 	return found
 }
-
-var byteOrderMark = []byte("\ufeff")
 
 // isProbeText recognises the operators' probes that are no JSON.
 func isProbeText(data []byte) bool {

@@ -36,6 +36,20 @@ func (r *refusal) Error() string {
 
 func (r *refusal) Unwrap() error { return ErrInvalid }
 
+// within puts the part of a message that err is about under path.
+func within(path string, err error) error {
+	r, ok := errors.AsType[*refusal](err)
+	switch {
+	case !ok:
+		return err
+	case r.path == "":
+		return &refusal{path: path, why: r.why}
+	case r.path[0] == '[':
+		return &refusal{path: path + r.path, why: r.why}
+	}
+	return &refusal{path: path + "." + r.path, why: r.why}
+}
+
 func refuse(path, why string) error { return &refusal{path: path, why: why} }
 
 func refusef(path, format string, args ...any) error {

@@ -3,7 +3,6 @@ package message
 import (
 	"bytes"
 	"strings"
-	"time"
 )
 
 // layout is where the parts of an envelope stand, in whichever form it is.
@@ -17,20 +16,24 @@ type layout struct {
 
 	whole   contents // the message itself, for the forms without payload
 	payload contents
-	data    contents // E7
+	data    contents // of an event
 }
 
 // contents is what a payload holds of match updates.
 type contents struct {
-	object   span // the payload; nil when there was none
+	path     string // where the members stand: "payload", or "" for the message
+	object   span   // the payload; nil when there was none
 	schema   span
-	list     span   // "matches" as it stands
-	matches  []span // its elements
+	listed   bool   // there is a key "matches"
+	list     span   // its value
+	matches  []span // the elements
 	changes  span
 	high     span
 	metadata span
-	event    bool // found in the data of an E7 event
+	event    bool // found in the data of an event
 }
+
+var byteOrderMark = []byte("\ufeff")
 
 // read checks the message and finds its parts, in one pass.
 func (l *layout) read(s *scanner) error {
@@ -41,81 +44,78 @@ func (l *layout) read(s *scanner) error {
 	if begin == len(s.data) {
 		return refuse("", "is empty")
 	}
-	if s.data[begin] != '{' {
-		// Worth a full check only to tell JSON from text.
-		if end := s.value(begin, 0); end < 0 || s.trailing(end) < 0 {
-			return s.err("")
-		}
-		return wantError("", "an object", s.data[begin:])
+	end := 0
+	if s.data[begin] == '{' {
+		end = s.members(begin, 1, func(key []byte, at int) int { return l.member(s, key, at) })
+	} else {
+		end = s.value(begin, 0)
 	}
-	end := s.members(begin, 1, func(key []byte, at int) int {
-		var part *span
-		switch string(key) {
-		case "payload":
-			l.payload = contents{}
-			return l.payload.read(s, at, 1)
-		case "data":
-			l.data = contents{}
-			return l.data.read(s, at, 1)
-		case "message_id":
-			part = &l.id
-		case "timestamp":
-			part = &l.timestamp
-		case "source":
-			part = &l.source
-		case "version":
-			part = &l.version
-		case "type":
-			part = &l.typ
-		case "event_type":
-			part = &l.event
-		case "schema_version":
-			part = &l.schema
-		case "seq":
-			part = &l.seq
-		case "part":
-			part = &l.part
-		case "test":
-			l.test = at < len(s.data) && s.data[at] == 't'
-			return s.value(at, 1)
-		default:
-			return l.whole.member(s, key, at, 1)
-		}
-		end := s.value(at, 1)
-		if end > 0 {
-			*part = present(s.data[at:end:end])
-		}
-		return end
-	})
 	if end < 0 || s.trailing(end) < 0 {
-		return s.err("")
+		return s.err()
+	}
+	if s.data[begin] != '{' {
+		return wantError("", "an object", s.data[begin:])
 	}
 	l.whole.object = s.data[begin:end:end]
 	return nil
 }
 
-// read checks the value at i and, if it is an object, finds its parts. A bare
-// list is taken as the list of matches.
-func (c *contents) read(s *scanner, i, depth int) int {
-	if i >= len(s.data) {
-		return s.fail(i, whyTruncated)
-	}
-	begin, end := i, 0
-	switch s.data[i] {
-	case '{':
-		end = s.members(i, depth+1, func(key []byte, at int) int {
-			return c.member(s, key, at, depth+1)
-		})
-	case '[':
-		c.matches, end = s.elements(nil, i, depth+1)
-		if end > 0 {
-			c.list = s.data[begin:end:end]
-		}
+// member reads one member of the message. What comes twice replaces what was
+// there.
+func (l *layout) member(s *scanner, key []byte, at int) int {
+	var part *span
+	switch string(key) {
+	case "payload":
+		l.payload = contents{path: "payload"}
+		return l.payload.read(s, at)
+	case "data":
+		l.data = contents{path: "data", event: true}
+		return l.data.read(s, at)
+	case "message_id":
+		part = &l.id
+	case "timestamp":
+		part = &l.timestamp
+	case "source":
+		part = &l.source
+	case "version":
+		part = &l.version
+	case "type":
+		part = &l.typ
+	case "event_type":
+		part = &l.event
+	case "schema_version":
+		part = &l.schema
+	case "seq":
+		part = &l.seq
+	case "part":
+		part = &l.part
+	case "test":
+		l.test = at < len(s.data) && s.data[at] == 't'
+		return s.value(at, 1)
 	default:
-		end = s.value(i, depth)
+		return l.whole.member(s, key, at, 1)
+	}
+	end := s.value(at, 1)
+	if end > 0 {
+		*part = present(s.data[at:end:end])
+	}
+	return end
+}
+
+// read checks the value of payload or data and, if it is an object, finds its
+// parts. A list is taken as the list of matches.
+func (c *contents) read(s *scanner, at int) int {
+	end := 0
+	switch {
+	case at < len(s.data) && s.data[at] == '{':
+		end = s.members(at, 2, func(key []byte, at int) int { return c.member(s, key, at, 2) })
+	case at < len(s.data) && s.data[at] == '[':
+		c.matches, end = s.elements(nil, at, 2)
+	default:
+		end = s.value(at, 1)
 	}
 	if end > 0 {
-		c.object = present(s.data[begin:end:end])
+		c.object = present(s.data[at:end:end])
 	}
 	return end
 }
@@ -123,26 +123,29 @@ func (c *contents) read(s *scanner, i, depth int) int {
 // member reads one member of a payload, or of a message without payload.
 func (c *contents) member(s *scanner, key []byte, at, depth int) int {
 	var part *span
-	end := 0
 	switch string(key) {
 	case "matches":
-		part, c.matches = &c.list, nil
+		c.listed, c.matches = true, nil
+		part = &c.list
 		if at < len(s.data) && s.data[at] == '[' {
-			c.matches, end = s.elements(nil, at, depth+1)
-		} else {
-			end = s.value(at, depth)
+			var end int
+			if c.matches, end = s.elements(nil, at, depth+1); end > 0 {
+				c.list = s.data[at:end:end]
+			}
+			return end
 		}
 	case "schema_version":
-		part, end = &c.schema, s.value(at, depth)
+		part = &c.schema
 	case "detailed_changes":
-		part, end = &c.changes, s.value(at, depth)
+		part = &c.changes
 	case "high_priority":
-		part, end = &c.high, s.value(at, depth)
+		part = &c.high
 	case "metadata":
-		part, end = &c.metadata, s.value(at, depth)
+		part = &c.metadata
 	default:
 		return s.value(at, depth)
 	}
+	end := s.value(at, depth)
 	if end > 0 {
 		*part = present(s.data[at:end:end])
 	}
@@ -158,18 +161,18 @@ func present(raw span) span {
 }
 
 // fill makes the envelope of what read found.
-func (l *layout) fill(e *Envelope, zone *time.Location) error {
-	if l.test && l.payload.object == nil && l.whole.list == nil && l.typ == nil && l.event == nil {
+func (l *layout) fill(e *Envelope) error {
+	if l.test && l.payload.object == nil && !l.whole.listed && l.typ == nil && l.event == nil {
 		return ErrProbe
 	}
-	for _, head := range []struct {
+	for _, head := range [...]struct {
 		key string
 		raw span
 	}{
-		{"message_id", l.id}, {"timestamp", l.timestamp}, {"source", l.source}, {"version", l.version},
-		{"type", l.typ}, {"event_type", l.event}, {"schema_version", l.schema},
+		{"message_id", l.id}, {"timestamp", l.timestamp}, {"source", l.source},
+		{"version", l.version}, {"schema_version", l.schema},
 	} {
-		if head.raw != nil && textKind(head.raw) == 0 {
+		if head.raw != nil && !isText(head.raw) {
 			return wantError(head.key, "a string", head.raw)
 		}
 	}
@@ -180,80 +183,92 @@ func (l *layout) fill(e *Envelope, zone *time.Location) error {
 	}
 	h.Source = wellKnown(l.source)
 	h.Version = wellKnown(l.version)
-	h.Timestamp = parseTimestamp(textOf(l.timestamp), zone)
+	h.Timestamp = parseTimestamp(textOf(l.timestamp), e.zone)
 	h.Seq, h.Part = readSeq(l.seq), readPart(l.part)
-
-	path, err := l.choose(e)
-	if err != nil {
+	if err := l.findType(e); err != nil {
+		return err
+	}
+	if err := l.findPayload(e); err != nil {
 		return err
 	}
 	schema := l.schema
-	if schema == nil && textKind(e.found.schema) != 0 {
-		schema = e.found.schema
+	if schema == nil && isText(l.payload.schema) {
+		schema = l.payload.schema
 	}
 	h.SchemaVersion = wellKnown(schema)
 	if h.Type != TypeMatchUpdates {
-		e.found = contents{object: e.found.object}
+		e.found = contents{object: e.Payload}
 		return nil
 	}
-	return e.found.check(path)
+	return e.found.check()
 }
 
-// choose finds the type and the payload among the forms, and the payload's path.
-func (l *layout) choose(e *Envelope) (path string, err error) {
+// findType reads the type, or tells it from the form.
+func (l *layout) findType(e *Envelope) error {
 	switch {
-	case len(l.typ) > 2 || l.typ != nil && l.typ[0] != '"':
-		e.Type = typeOf(l.typ)
-	case len(l.event) > 2:
+	case l.typ != nil && l.typ[0] != '"':
+		return wantError("type", "a string", l.typ)
+	case l.event != nil && l.event[0] != '"':
+		return wantError("event_type", "a string", l.event)
+	}
+	e.Type = typeOf(l.typ)
+	if e.Type == "" {
 		e.Type = eventType(textOf(l.event))
-	case l.payload.list != nil || l.whole.list != nil:
+	}
+	if e.Type == "" && (l.payload.listed || l.whole.listed) {
 		e.Type = TypeMatchUpdates // fogis_matches, and older
-	default:
-		return "", refuse("type", "missing: a message needs a type, or matches")
 	}
+	if e.Type == "" {
+		return refuse("type", "missing: a message needs a type, or matches")
+	}
+	return nil
+}
+
+// findPayload finds the payload among the forms.
+func (l *layout) findPayload(e *Envelope) error {
+	updates := e.Type == TypeMatchUpdates
 	switch {
+	case l.payload.object != nil && l.payload.object[0] != '{':
+		return wantError("payload", "an object", l.payload.object)
 	case l.payload.object != nil:
-		if l.payload.object[0] != '{' {
-			return "", wantError("payload", "an object", l.payload.object)
+		e.Payload, e.found = l.payload.object, l.payload
+		if l.payload.list == nil && l.whole.list != nil {
+			e.found.path, e.found.list, e.found.matches = "", l.whole.list, l.whole.matches
 		}
-		e.found, path = l.payload, "payload"
-		e.Payload = l.payload.object
-		return path, nil
-	case l.whole.list != nil:
-		e.found = l.whole
-	case l.event != nil && e.Type == TypeMatchUpdates:
-		e.found, path = l.eventContents()
-	case e.Type == TypeMatchUpdates:
-		return "", refuse("payload", "missing, and there are no matches beside it")
+		return nil
+	case updates && !l.whole.listed && l.event != nil:
+		if err := l.findData(); err != nil {
+			return err
+		}
+		e.found = l.data
+	case updates && !l.whole.listed:
+		return refuse("payload", "missing, and there are no matches beside it")
 	default:
 		e.found = l.whole
 	}
-	e.found.object = l.whole.object
-	e.Payload = l.whole.object
-	return path, nil
+	e.Payload, e.found.object = l.whole.object, l.whole.object
+	return nil
 }
 
-// eventContents are the matches of an E7 event: data is a list of them, holds
-// one, or is a match itself.
-func (l *layout) eventContents() (contents, string) {
-	found := l.data
-	found.event = true
+// findData finds the matches of an event: its data is a list of them, has a
+// list, or is a match.
+func (l *layout) findData() error {
+	d := &l.data
 	switch {
-	case found.object == nil:
-		return contents{event: true}, "data"
-	case found.object[0] == '{' && found.list == nil:
-		found.list = found.object
-		found.matches = []span{found.object}
-	case found.object[0] != '[' && found.object[0] != '{':
-		found.list = found.object
+	case d.object == nil:
+		return refuse("data", "missing")
+	case d.object[0] == '{' && !d.listed:
+		d.list, d.matches = d.object, []span{d.object}
+	case d.object[0] != '{':
+		d.list = d.object
 	}
-	if found.metadata == nil {
-		found.metadata = l.whole.metadata
+	if d.metadata == nil {
+		d.metadata = l.whole.metadata
 	}
-	return found, "data"
+	return nil
 }
 
-// eventType is the type of an E7 event.
+// eventType is the type of an event of the prototype.
 func eventType(event string) Type {
 	switch {
 	case strings.HasPrefix(event, "matches."):
@@ -266,36 +281,32 @@ func eventType(event string) Type {
 	return Type(event)
 }
 
-// check refuses contents that match updates cannot have. path is the
-// payload's.
-func (c *contents) check(path string) error {
-	list := under(path, "matches")
-	if path == "data" && (len(c.object) > 0 && len(c.list) > 0 && c.object[0] != '{') {
-		list = path
+// check refuses contents that match updates cannot have.
+func (c *contents) check() error {
+	path := under(c.path, "matches")
+	if c.event && !c.listed {
+		path = c.path
 	}
-	if c.list != nil && c.list[0] != '[' && (len(c.matches) == 0) {
-		return wantError(list, "a list", c.list)
+	if c.list != nil && c.list[0] != '[' && c.matches == nil {
+		return wantError(path, "a list", c.list)
 	}
 	for n, match := range c.matches {
 		if match[0] != '{' {
-			return wantError(at(list, n), "an object", match)
+			return wantError(at(path, n), "an object", match)
 		}
 	}
 	if c.changes != nil && c.changes[0] != '[' {
-		return wantError(under(path, "detailed_changes"), "a list", c.changes)
+		return wantError(under(c.path, "detailed_changes"), "a list", c.changes)
 	}
 	if c.metadata != nil && c.metadata[0] != '{' {
-		return wantError(under(path, "metadata"), "an object", c.metadata)
+		return wantError(under(c.path, "metadata"), "an object", c.metadata)
 	}
 	return nil
 }
 
-// textKind is the first byte of a string or number, else 0.
-func textKind(raw span) byte {
-	if len(raw) > 0 && (raw[0] == '"' || raw[0] == '-' || raw[0]-'0' <= 9) {
-		return raw[0]
-	}
-	return 0
+// isText tells whether raw is a string or a number.
+func isText(raw span) bool {
+	return len(raw) > 0 && (raw[0] == '"' || raw[0] == '-' || raw[0]-'0' <= 9)
 }
 
 // typeOf is textOf without an allocation for the known types.
@@ -327,18 +338,23 @@ func wellKnown(raw span) string {
 // findContents finds the parts of a payload that no Decode has seen.
 func findContents(payload []byte) (contents, error) {
 	var l layout
-	s := scanner{data: payload, max: maxNesting}
+	s := scanner{data: payload, max: DefaultMaxDepth}
 	if err := l.read(&s); err != nil {
-		return contents{}, err
+		return contents{}, within("payload", err)
 	}
 	if len(s.bare) > 0 {
-		s.at, s.why = s.bare[0], whyBare
-		return contents{}, s.err("payload")
+		return contents{}, within("payload", s.bareErr())
 	}
-	found, path := l.whole, "payload"
-	if found.list == nil && l.event != nil {
-		found, path = l.eventContents()
+	found := l.whole
+	if !found.listed && l.event != nil && l.data.object != nil {
+		if err := l.findData(); err != nil {
+			return contents{}, err
+		}
+		found = l.data
 	}
 	found.object = l.whole.object
-	return found, found.check(path)
+	if !found.event {
+		found.path = "payload"
+	}
+	return found, nil
 }

@@ -9,9 +9,9 @@ import (
 // these become null in a copy.
 func ParseMatch(raw []byte) (Match, error) {
 	var m Match
-	value, err := checked("match", raw)
+	value, err := mended(raw)
 	if err != nil {
-		return m, err
+		return m, within("match", err)
 	}
 	if value[0] != '{' {
 		return m, wantError("match", "an object", value)
@@ -22,9 +22,9 @@ func ParseMatch(raw []byte) (Match, error) {
 
 // ParseMatches reads a JSON array of matches. null is an empty one.
 func ParseMatches(array []byte) ([]Match, error) {
-	list, err := checked("matches", array)
+	list, err := mended(array)
 	if err != nil {
-		return nil, err
+		return nil, within("matches", err)
 	}
 	if list[0] == 'n' {
 		return nil, nil
@@ -44,19 +44,19 @@ func ParseMatches(array []byte) ([]Match, error) {
 	return matches, nil
 }
 
-// checked is the one value in raw, with null for NaN and Infinity.
-func checked(path string, raw []byte) (span, error) {
+// mended is the one value in raw, with null for NaN and Infinity.
+func mended(raw []byte) (span, error) {
 	s := scanner{data: raw, max: DefaultMaxDepth}
 	begin := s.space(0)
 	if begin == len(raw) {
-		return nil, refuse(path, "is empty")
+		return nil, refuse("", "is empty")
 	}
 	end := s.value(begin, 0)
 	if end < 0 || s.trailing(end) < 0 {
-		return nil, s.err(path)
+		return nil, s.err()
 	}
 	if len(s.bare) > 0 {
-		return checked(path, s.mended())
+		return mended(s.mended())
 	}
 	return raw[begin:end:end], nil
 }
@@ -81,16 +81,15 @@ func (m *Match) read(raw span) {
 	*m = Match{Raw: raw}
 	r := matchReader{Match: m}
 	for w := walk(raw); w.next(); {
-		if !r.fogis(&w) && !r.simpleForm(&w) {
-			r.structured(&w)
-		}
+		r.member(&w)
 	}
 	r.finish()
 }
 
-// fogis reads a key of the form that FOGIS itself sends.
-func (r *matchReader) fogis(w *walker) bool {
+// member reads one member of a match, whichever form it belongs to.
+func (r *matchReader) member(w *walker) {
 	switch w.key {
+	// What FOGIS sends.
 	case "matchid":
 		r.ID = readMatchID(w)
 	case "matchnr":
@@ -143,16 +142,8 @@ func (r *matchReader) fogis(w *walker) bool {
 		r.assigned = readOfficials(w)
 	case "kontaktpersoner":
 		r.Contacts = readContacts(w)
-	default:
-		return false
-	}
-	return true
-}
 
-// simpleForm reads a key of the simple form, of its oldest producer, or of
-// the integration tests' form.
-func (r *matchReader) simpleForm(w *walker) bool {
-	switch w.key {
+	// The simple form, its oldest producer, the integration tests.
 	case "hemmalag", "home_team":
 		r.other.Home.Name = w.string()
 	case "bortalag", "away_team":
@@ -179,15 +170,8 @@ func (r *matchReader) simpleForm(w *walker) bool {
 		r.simple[3].Name = w.string()
 	case "assistant_referees":
 		r.assistants = readOfficials(w)
-	default:
-		return false
-	}
-	return true
-}
 
-// structured reads a key of the v2 forms and of the simplified v1 form.
-func (r *matchReader) structured(w *walker) {
-	switch w.key {
+	// The structured forms, and the simplified one.
 	case "match_id":
 		r.other.ID = readMatchID(w)
 	case "match_number":
@@ -221,9 +205,9 @@ func (r *matchReader) teams(w *walker) {
 		r.other.Home.Name, r.other.Away.Name, _ = strings.Cut(w.string(), " vs ")
 		return
 	}
-	for in := w.inside(); in.next(); {
+	for outer := w.enter(); w.within(outer); {
 		var team *Team
-		switch in.key {
+		switch w.key {
 		case "home":
 			team = &r.other.Home
 		case "away":
@@ -232,17 +216,17 @@ func (r *matchReader) teams(w *walker) {
 			continue
 		}
 		*team = Team{}
-		for t := in.inside(); t.next(); {
-			switch t.key {
+		for outer := w.enter(); w.within(outer); {
+			switch w.key {
 			case "name":
-				team.Name = given(t.string())
+				team.Name = given(w.string())
 			case "id":
-				team.ID = t.int()
+				team.ID = w.int()
 			case "organization_id":
-				team.ClubID = t.int()
+				team.ClubID = w.int()
 			case "logo_id":
 				if team.ClubID == 0 {
-					team.ClubID = t.int()
+					team.ClubID = w.int()
 				}
 			}
 		}
@@ -256,19 +240,19 @@ func (r *matchReader) venue(w *walker) {
 		v.Name = given(w.string())
 		return
 	}
-	for in := w.inside(); in.next(); {
-		switch in.key {
+	for outer := w.enter(); w.within(outer); {
+		switch w.key {
 		case "name":
-			v.Name = given(in.string())
+			v.Name = given(w.string())
 		case "id":
-			v.ID = in.int()
+			v.ID = w.int()
 		case "coordinates":
-			for c := in.inside(); c.next(); {
-				switch c.key {
+			for outer := w.enter(); w.within(outer); {
+				switch w.key {
 				case "latitude":
-					v.Latitude = c.float()
+					v.Latitude = w.float()
 				case "longitude":
-					v.Longitude = c.float()
+					v.Longitude = w.float()
 				}
 			}
 		}
@@ -277,16 +261,16 @@ func (r *matchReader) venue(w *walker) {
 
 func (r *matchReader) competition(w *walker) {
 	c := &r.other.Competition
-	for in := w.inside(); in.next(); {
-		switch in.key {
+	for outer := w.enter(); w.within(outer); {
+		switch w.key {
 		case "name":
-			c.Name = given(in.string())
+			c.Name = given(w.string())
 		case "number":
-			c.Number = in.string()
+			c.Number = w.string()
 		case "category":
-			c.Category = in.string()
+			c.Category = w.string()
 		case "id":
-			c.ID = in.int()
+			c.ID = w.int()
 		}
 	}
 }
@@ -296,16 +280,16 @@ func (r *matchReader) competition(w *walker) {
 // installd (cancelled); the exchange is undone here. A status text is not
 // read: it says "scheduled" whatever became of the match.
 func (r *matchReader) status(w *walker) {
-	for in := w.inside(); in.next(); {
-		switch in.key {
+	for outer := w.enter(); w.within(outer); {
+		switch w.key {
 		case "cancelled":
-			r.other.Interrupted = in.bool()
+			r.other.Interrupted = w.bool()
 		case "suspended":
-			r.other.Cancelled = in.bool()
+			r.other.Cancelled = w.bool()
 		case "postponed":
-			r.other.Postponed = in.bool()
+			r.other.Postponed = w.bool()
 		case "final_result":
-			r.other.Completed = in.bool()
+			r.other.Completed = w.bool()
 		}
 	}
 }
@@ -391,9 +375,9 @@ func named(w *walker, key string) string {
 		return given(w.string())
 	}
 	var text string
-	for in := w.inside(); in.next(); {
-		if in.key == key {
-			text = given(in.string())
+	for outer := w.enter(); w.within(outer); {
+		if w.key == key {
+			text = given(w.string())
 		}
 	}
 	return text

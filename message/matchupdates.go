@@ -2,6 +2,7 @@ package message
 
 import (
 	"encoding/json"
+	"time"
 )
 
 // MatchUpdates is a snapshot: the publisher's whole current match list, with
@@ -52,7 +53,7 @@ func (m MatchUpdates) HighPriority() bool {
 }
 
 // read fills m from what was found in a payload.
-func (m *MatchUpdates) read(found contents) error {
+func (m *MatchUpdates) read(found contents, zone *time.Location) error {
 	m.HighPriorityFlag = len(found.high) > 0 && found.high[0] == 't'
 	m.Matches = make([]Match, len(found.matches))
 	for i, raw := range found.matches {
@@ -64,19 +65,19 @@ func (m *MatchUpdates) read(found contents) error {
 			switch w.first() {
 			case '{':
 				var c Change
-				c.read(w.value())
+				c.read(w.value(), zone)
 				m.Changes = append(m.Changes, c)
 			case 'n': // as good as missing
 			default:
-				return wantError(at("payload.detailed_changes", n), "an object", w.value())
+				return wantError(at(under(found.path, "detailed_changes"), n), "an object", w.value())
 			}
 		}
 	}
-	m.readMetadata(found.metadata)
+	m.readMetadata(found.metadata, zone)
 	return nil
 }
 
-func (m *MatchUpdates) readMetadata(raw span) {
+func (m *MatchUpdates) readMetadata(raw span, zone *time.Location) {
 	for w := walk(raw); w.next(); {
 		switch w.key {
 		case "total_matches": // counted anew; some callers write anything here
@@ -86,7 +87,7 @@ func (m *MatchUpdates) readMetadata(raw span) {
 			m.Summary = ChangeSummary{}
 			m.Summary.read(&w)
 		case "processing_timestamp":
-			m.ProcessedAt = parseTimestamp(w.string(), nil)
+			m.ProcessedAt = parseTimestamp(w.string(), zone)
 		default:
 			if m.Metadata == nil {
 				m.Metadata = make(map[string]json.RawMessage)
@@ -109,8 +110,9 @@ func truth(w *walker) *bool {
 		yes = w.end-w.start > 2
 	case 'f':
 	case '{', '[':
-		inside := w.inside()
-		yes = inside.step()
+		for outer := w.enter(); w.within(outer); {
+			yes = true
+		}
 	default:
 		yes = w.float() != 0
 	}
@@ -125,18 +127,18 @@ func (s *ChangeSummary) read(w *walker) {
 	if w.first() != '{' {
 		return
 	}
-	for in := w.inside(); in.next(); {
-		switch in.key {
+	for outer := w.enter(); w.within(outer); {
+		switch w.key {
 		case "new_matches":
-			s.New = int(in.int())
+			s.New = int(w.int())
 		case "updated_matches":
-			s.Updated = int(in.int())
+			s.Updated = int(w.int())
 		case "cancelled_matches":
-			s.Cancelled = int(in.int())
+			s.Cancelled = int(w.int())
 		case "removed_matches":
-			s.Removed = int(in.int())
+			s.Removed = int(w.int())
 		case "total_changes":
-			s.Total = int(in.int())
+			s.Total = int(w.int())
 		}
 	}
 }

@@ -191,11 +191,8 @@ func marshal(p Payload) ([]byte, error) {
 		return nil, refusef("payload", "encoding/json cannot encode %T", p)
 	}
 	payload := bytes.TrimSpace(b.Bytes())
-	if err := checkRaw("payload", payload); err != nil {
-		return nil, err
-	}
-	if payload[0] != '{' {
-		return nil, wantError("payload", "an object", payload)
+	if err := checkObject(payload, 1); err != nil {
+		return nil, within("payload", err)
 	}
 	return payload, nil
 }

@@ -4,8 +4,8 @@ import "strconv"
 
 // pathAt tells in which field the byte at offset lies, as far as the keys on
 // the way are those of the contract: any other key is content, and the path
-// ends before it. It begins with prefix.
-func pathAt(data []byte, offset int, prefix string) string {
+// ends before it. It ends at the sixth level too: deeper faults are floods.
+func pathAt(data []byte, offset int) string {
 	type level struct {
 		list bool
 		n    int
@@ -45,8 +45,8 @@ func pathAt(data []byte, offset int, prefix string) string {
 			i = end - 1
 		}
 	}
-	path := prefix
-	for _, l := range stack {
+	path := ""
+	for _, l := range stack[:min(len(stack), 6)] {
 		if l.list {
 			path += "[" + strconv.Itoa(l.n) + "]"
 			continue

@@ -43,58 +43,29 @@ func As[P Payload](e *Envelope) (Message[P], error) {
 
 // read turns the payload into the value that p points to.
 func (e *Envelope) read(p any) error {
-	switch p := p.(type) {
-	case *MatchUpdates:
-		found := e.found
-		if found.object == nil {
-			var err error
-			if found, err = findContents(e.Payload); err != nil {
+	found := e.found
+	if found.object == nil { // an envelope made by hand
+		var err error
+		if found, err = findContents(e.Payload); err != nil {
+			return err
+		}
+		if e.Type == TypeMatchUpdates {
+			if err := found.check(); err != nil {
 				return err
 			}
 		}
-		return p.read(found)
-	case *ProcessingStatus:
-		if err := e.checkPayload(); err != nil {
-			return err
-		}
-		return p.read(e.Payload)
-	case *SystemAlert:
-		if err := e.checkPayload(); err != nil {
-			return err
-		}
-		return p.read(e.Payload)
 	}
-	if err := json.Unmarshal(e.Payload, p); err != nil {
+	switch p := p.(type) {
+	case *MatchUpdates:
+		return p.read(found, e.zone)
+	case *ProcessingStatus:
+		return p.read(found.object)
+	case *SystemAlert:
+		return p.read(found.object)
+	}
+	if err := json.Unmarshal(found.object, p); err != nil {
 		// The error of encoding/json may quote the value.
 		return refusef("payload", "does not fit into %T", p)
-	}
-	return nil
-}
-
-// checkPayload checks the payload of an envelope that no Decode has made.
-func (e *Envelope) checkPayload() error {
-	if e.found.object != nil {
-		return nil
-	}
-	if err := checkRaw("payload", e.Payload); err != nil {
-		return err
-	}
-	if len(e.Payload) == 0 || e.Payload[0] != '{' {
-		return wantError("payload", "an object", e.Payload)
-	}
-	return nil
-}
-
-// checkRaw refuses JSON that may not be sent as the value at path.
-func checkRaw(path string, raw []byte) error {
-	s := scanner{data: raw, max: maxNesting}
-	end := s.value(s.space(0), 0)
-	if end < 0 || s.trailing(end) < 0 {
-		return s.err(path)
-	}
-	if len(s.bare) > 0 {
-		s.at, s.why = s.bare[0], whyBare
-		return s.err(path)
 	}
 	return nil
 }

@@ -9,9 +9,9 @@ func PeekType(data []byte) Type {
 	if len(data) == 0 || data[0] != '{' {
 		return ""
 	}
-	for w := (walker{raw: data, i: 1}); w.step(); {
+	for w := walkRaw(data); w.step(); {
 		value := w.value()
-		switch string(data[w.keyStart:w.keyEnd]) {
+		switch string(w.rawKey()) {
 		case "payload", "matches", "data":
 			return "" // large: the type would stand before it
 		case "type":

@@ -7,16 +7,16 @@ func readOfficials(w *walker) []Official {
 		return nil
 	}
 	var list []Official
-	for in := w.inside(); in.next(); {
-		switch in.first() {
+	for outer := w.enter(); w.within(outer); {
+		switch w.first() {
 		case '{':
 			if list == nil {
 				list = make([]Official, 0, 4)
 			}
 			list = append(list, Official{})
-			list[len(list)-1].read(in.inside())
+			list[len(list)-1].read(w)
 		case '"':
-			if name := given(in.string()); name != "" {
+			if name := given(w.string()); name != "" {
 				list = append(list, Official{Name: name})
 			}
 		}
@@ -24,9 +24,9 @@ func readOfficials(w *walker) []Official {
 	return list
 }
 
-func (o *Official) read(w walker) {
+func (o *Official) read(w *walker) {
 	var other Official // the other producers' spellings
-	for w.next() {
+	for outer := w.enter(); w.within(outer); {
 		switch w.key {
 		case "domareid":
 			o.ID = w.string()
@@ -76,7 +76,7 @@ func (o *Official) read(w walker) {
 			o.Country = w.string()
 		case "contact":
 			c := reach{&other.Mobile, &other.Phone, &other.WorkPhone, &other.Email, &other.Address, &other.PostalCode, &other.City}
-			c.read(w.inside())
+			c.read(w)
 		}
 	}
 	fill(&o.ID, other.ID)
@@ -98,21 +98,21 @@ func readContacts(w *walker) []Contact {
 		return nil
 	}
 	var list []Contact
-	for in := w.inside(); in.next(); {
-		if in.first() == '{' {
+	for outer := w.enter(); w.within(outer); {
+		if w.first() == '{' {
 			if list == nil {
 				list = make([]Contact, 0, 4)
 			}
 			list = append(list, Contact{})
-			list[len(list)-1].read(in.inside())
+			list[len(list)-1].read(w)
 		}
 	}
 	return list
 }
 
-func (c *Contact) read(w walker) {
+func (c *Contact) read(w *walker) {
 	var other Contact
-	for w.next() {
+	for outer := w.enter(); w.within(outer); {
 		switch w.key {
 		case "lagid":
 			c.TeamID = w.int()
@@ -162,7 +162,7 @@ func (c *Contact) read(w walker) {
 			other.Reserve = w.bool()
 		case "contact":
 			r := reach{&other.Mobile, &other.Phone, &other.WorkPhone, &other.Email, &other.Address, &other.PostalCode, &other.City}
-			r.read(w.inside())
+			r.read(w)
 		}
 	}
 	fill(&c.TeamID, other.TeamID)
@@ -184,8 +184,8 @@ type reach struct {
 	mobile, phone, work, email, address, postalCode, city *string
 }
 
-func (r reach) read(w walker) {
-	for w.next() {
+func (r reach) read(w *walker) {
+	for outer := w.enter(); w.within(outer); {
 		switch w.key {
 		case "mobile":
 			*r.mobile = w.string()
@@ -200,14 +200,14 @@ func (r reach) read(w walker) {
 				*r.address = w.string()
 				continue
 			}
-			for in := w.inside(); in.next(); {
-				switch in.key {
+			for outer := w.enter(); w.within(outer); {
+				switch w.key {
 				case "street":
-					*r.address = in.string()
+					*r.address = w.string()
 				case "postal_code":
-					*r.postalCode = in.string()
+					*r.postalCode = w.string()
 				case "city":
-					*r.city = in.string()
+					*r.city = w.string()
 				}
 			}
 		}

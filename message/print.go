@@ -17,9 +17,6 @@ func (m Match) String() string {
 // Format implements [fmt.Formatter].
 func (m Match) Format(f fmt.State, _ rune) { show(f, m) }
 
-// GoString implements [fmt.GoStringer].
-func (m Match) GoString() string { return m.String() }
-
 // LogValue implements [slog.LogValuer].
 func (m Match) LogValue() slog.Value { return slog.StringValue(m.String()) }
 
@@ -35,9 +32,6 @@ func (o Official) String() string {
 // Format implements [fmt.Formatter].
 func (o Official) Format(f fmt.State, _ rune) { show(f, o) }
 
-// GoString implements [fmt.GoStringer].
-func (o Official) GoString() string { return o.String() }
-
 // LogValue implements [slog.LogValuer].
 func (o Official) LogValue() slog.Value { return slog.StringValue(o.String()) }
 
@@ -46,9 +40,6 @@ func (c Contact) String() string { return "contact (" + c.TeamName + ")" }
 
 // Format implements [fmt.Formatter].
 func (c Contact) Format(f fmt.State, _ rune) { show(f, c) }
-
-// GoString implements [fmt.GoStringer].
-func (c Contact) GoString() string { return c.String() }
 
 // LogValue implements [slog.LogValuer].
 func (c Contact) LogValue() slog.Value { return slog.StringValue(c.String()) }
@@ -61,9 +52,6 @@ func (c Change) String() string {
 // Format implements [fmt.Formatter].
 func (c Change) Format(f fmt.State, _ rune) { show(f, c) }
 
-// GoString implements [fmt.GoStringer].
-func (c Change) GoString() string { return c.String() }
-
 // LogValue implements [slog.LogValuer].
 func (c Change) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
@@ -75,9 +63,6 @@ func (m MatchUpdates) String() string {
 // Format implements [fmt.Formatter].
 func (m MatchUpdates) Format(f fmt.State, _ rune) { show(f, m) }
 
-// GoString implements [fmt.GoStringer].
-func (m MatchUpdates) GoString() string { return m.String() }
-
 // LogValue implements [slog.LogValuer].
 func (m MatchUpdates) LogValue() slog.Value { return slog.StringValue(m.String()) }
 
@@ -86,9 +71,6 @@ func (s ProcessingStatus) String() string { return "processing status (" + s.Sta
 
 // Format implements [fmt.Formatter].
 func (s ProcessingStatus) Format(f fmt.State, _ rune) { show(f, s) }
-
-// GoString implements [fmt.GoStringer].
-func (s ProcessingStatus) GoString() string { return s.String() }
 
 // LogValue implements [slog.LogValuer].
 func (s ProcessingStatus) LogValue() slog.Value { return slog.StringValue(s.String()) }
@@ -101,9 +83,6 @@ func (a SystemAlert) String() string {
 // Format implements [fmt.Formatter].
 func (a SystemAlert) Format(f fmt.State, _ rune) { show(f, a) }
 
-// GoString implements [fmt.GoStringer].
-func (a SystemAlert) GoString() string { return a.String() }
-
 // LogValue implements [slog.LogValuer].
 func (a SystemAlert) LogValue() slog.Value { return slog.StringValue(a.String()) }
 
@@ -112,9 +91,6 @@ func (e Envelope) String() string { return e.Header.line() }
 
 // Format implements [fmt.Formatter].
 func (e Envelope) Format(f fmt.State, _ rune) { show(f, e) }
-
-// GoString implements [fmt.GoStringer].
-func (e Envelope) GoString() string { return e.String() }
 
 // LogValue implements [slog.LogValuer].
 func (e Envelope) LogValue() slog.Value { return e.Header.logValue() }
@@ -125,9 +101,6 @@ func (m Message[P]) String() string { return m.Header.line() }
 // Format implements [fmt.Formatter].
 func (m Message[P]) Format(f fmt.State, _ rune) { show(f, m) }
 
-// GoString implements [fmt.GoStringer].
-func (m Message[P]) GoString() string { return m.String() }
-
 // LogValue implements [slog.LogValuer].
 func (m Message[P]) LogValue() slog.Value { return m.Header.logValue() }
 
@@ -136,9 +109,6 @@ func (o Outgoing) String() string { return fmt.Sprintf("%s %s", o.Type, o.ID) }
 
 // Format implements [fmt.Formatter].
 func (o Outgoing) Format(f fmt.State, _ rune) { show(f, o) }
-
-// GoString implements [fmt.GoStringer].
-func (o Outgoing) GoString() string { return o.String() }
 
 // LogValue implements [slog.LogValuer].
 func (o Outgoing) LogValue() slog.Value {

@@ -1,9 +1,6 @@
 package message
 
-import (
-	"bytes"
-	"fmt"
-)
+import "fmt"
 
 // maxNesting bounds the depth even when a caller lifts it: the scanner
 // recurses once for each level.
@@ -39,12 +36,18 @@ func (s *scanner) fail(at int, why string) int {
 	return -1
 }
 
-// err is the fault that a -1 stands for.
-func (s *scanner) err(prefix string) error {
+// err is the fault that a -1 stands for. Its path begins at the scanned value.
+func (s *scanner) err() error {
 	if s.at >= len(s.data) {
-		return refusef(pathAt(s.data, s.at, prefix), "%s (after byte %d)", s.why, len(s.data))
+		return refusef(pathAt(s.data, s.at), "%s (after byte %d)", s.why, len(s.data))
 	}
-	return refusef(pathAt(s.data, s.at, prefix), "%s (at byte %d)", s.why, s.at)
+	return refusef(pathAt(s.data, s.at), "%s (at byte %d)", s.why, s.at)
+}
+
+// bareErr refuses the first NaN or Infinity.
+func (s *scanner) bareErr() error {
+	s.at, s.why = s.bare[0], whyBare
+	return s.err()
 }
 
 // space returns the index of the first byte at or after i that is no white
@@ -286,9 +289,13 @@ func (s *scanner) mended() []byte {
 	for _, at := range s.bare {
 		out = append(out, s.data[from:at]...)
 		out = append(out, "null"...)
-		from = at
-		for from < len(s.data) && bytes.IndexByte([]byte("-NaInfity"), s.data[from]) >= 0 {
-			from++
+		switch s.data[at] {
+		case 'N':
+			from = at + len("NaN")
+		case 'I':
+			from = at + len("Infinity")
+		default:
+			from = at + len("-Infinity")
 		}
 	}
 	return append(out, s.data[from:]...)

@@ -6,106 +6,129 @@ import (
 	"unicode/utf8"
 )
 
+// How many containers stand around a part of a message. Validate counts them,
+// so that what may be sent is never too deep for a zero [Decoder].
+const (
+	aroundMatch  = 3 // envelope, payload, matches
+	aroundChange = 3
+	aroundValue  = 3 // envelope, payload, details or metadata
+)
+
 // Validate refuses a match that is not a JSON object, has neither matchid nor
 // match_id, or holds invalid UTF-8, NaN or Infinity. Unknown, null, missing
-// and repeated values pass.
+// and repeated values pass, and so does a match without a kick-off. Of changes
+// and metadata it refuses what is no JSON.
 func (m MatchUpdates) Validate() error {
 	for i := range m.Matches {
-		if why := m.Matches[i].fault(); why != nil {
-			return why(at("payload.matches", i))
+		if err := m.Matches[i].validate(); err != nil {
+			return within(at("payload.matches", i), err)
 		}
 	}
 	for i := range m.Changes {
-		if why := m.Changes[i].fault(); why != nil {
-			return why(at("payload.detailed_changes", i))
+		if err := m.Changes[i].validate(); err != nil {
+			return within(at("payload.detailed_changes", i), err)
 		}
 	}
 	return checkValues("payload.metadata", m.Metadata)
 }
 
-// fault tells what is wrong with a part of a message; it gets the part's
-// path. It is nil when nothing is: paths are made for errors only.
-type fault func(path string) error
-
-func (m *Match) fault() fault {
+func (m *Match) validate() error {
 	if m.Raw != nil {
-		return rawFault(m.Raw, true)
+		return checkMatch(m.Raw)
 	}
 	if m.ID.String() == "" {
-		return func(path string) error { return refuse(under(path, "matchid"), "missing") }
+		return refuse("matchid", "missing")
 	}
-	texts := []string{m.ID.Text, m.Number, m.Home.Name, m.Away.Name, m.Venue.Name,
-		m.Competition.Number, m.Competition.Name, m.Competition.Category}
+	ok := validTexts(m.ID.Text, m.Number, m.Home.Name, m.Away.Name, m.Venue.Name,
+		m.Competition.Number, m.Competition.Name, m.Competition.Category)
 	for i := range m.Officials {
 		o := &m.Officials[i]
-		texts = append(texts, o.ID, o.Number, o.Role, o.RoleShort, o.Name, o.Mobile, o.Phone,
+		ok = ok && validTexts(o.ID, o.Number, o.Role, o.RoleShort, o.Name, o.Mobile, o.Phone,
 			o.WorkPhone, o.Email, o.Address, o.CareOf, o.PostalCode, o.City, o.Country)
 	}
 	for i := range m.Contacts {
 		c := &m.Contacts[i]
-		texts = append(texts, c.TeamName, c.Name, c.Mobile, c.Phone, c.WorkPhone, c.Email,
+		ok = ok && validTexts(c.TeamName, c.Name, c.Mobile, c.Phone, c.WorkPhone, c.Email,
 			c.Address, c.CareOf, c.PostalCode, c.City, c.Country)
 	}
-	for _, text := range texts {
-		if !utf8.ValidString(text) {
-			return func(path string) error { return refuse(path, whyUTF8) }
-		}
+	if !ok {
+		return refuse("", whyUTF8)
 	}
 	for _, f := range []float64{m.Venue.Latitude, m.Venue.Longitude} {
 		if math.IsNaN(f) || math.IsInf(f, 0) {
-			return func(path string) error { return refuse(path, whyBare) }
+			return refuse("", whyBare)
 		}
 	}
 	return nil
 }
 
-func (c *Change) fault() fault {
+func (c *Change) validate() error {
 	if c.Raw != nil {
-		return rawFault(c.Raw, false)
+		return checkObject(c.Raw, aroundChange)
 	}
-	for _, text := range append([]string{c.MatchID.Text, c.MatchNumber, c.Category, c.Priority, c.Field, c.Description}, c.Affected...) {
-		if !utf8.ValidString(text) {
-			return func(path string) error { return refuse(path, whyUTF8) }
-		}
+	if !validTexts(c.MatchID.Text, c.MatchNumber, c.Category, c.Priority, c.Field, c.Description) || !validTexts(c.Affected...) {
+		return refuse("", whyUTF8)
 	}
 	for _, raw := range []json.RawMessage{c.From, c.To} {
-		if len(raw) == 0 {
-			continue
-		}
-		if err := checkRaw("", raw); err != nil {
-			return func(path string) error { return checkRaw(path, raw) }
+		if len(raw) > 0 {
+			if err := checkRaw(raw, aroundChange+1); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// rawFault checks JSON that is sent as it is: an object, for a match with an ID.
-func rawFault(raw []byte, match bool) fault {
-	s := scanner{data: raw, max: maxNesting}
+// checkMatch refuses JSON that is no match.
+func checkMatch(raw []byte) error {
+	s := scanner{data: raw, max: DefaultMaxDepth}
 	begin := s.space(0)
-	if begin == len(raw) {
-		return func(path string) error { return refuse(path, "is empty") }
+	if begin == len(raw) || raw[begin] != '{' {
+		return checkObject(raw, aroundMatch)
 	}
-	hasID, end := false, 0
-	if raw[begin] == '{' {
-		end = s.members(begin, 1, func(key []byte, at int) int {
-			if string(key) == "matchid" || string(key) == "match_id" {
-				hasID = true
-			}
-			return s.value(at, 1)
-		})
-	} else {
-		end = s.value(begin, 0)
-	}
+	hasID := false
+	end := s.members(begin, aroundMatch+1, func(key []byte, at int) int {
+		if string(key) == "matchid" || string(key) == "match_id" {
+			hasID = true
+		}
+		return s.value(at, aroundMatch+1)
+	})
 	switch {
 	case end < 0 || s.trailing(end) < 0:
-		return func(path string) error { return s.err(path) }
+		return s.err()
 	case len(s.bare) > 0:
-		return func(path string) error { return refuse(path, whyBare) }
-	case raw[begin] != '{':
-		return func(path string) error { return wantError(path, "an object", raw[begin:]) }
-	case match && !hasID:
-		return func(path string) error { return refuse(path, "has neither matchid nor match_id") }
+		return s.bareErr()
+	case !hasID:
+		return refuse("", "has neither matchid nor match_id")
+	}
+	return nil
+}
+
+// checkObject refuses JSON that may not be sent or is no object.
+func checkObject(raw []byte, depth int) error {
+	if err := checkRaw(raw, depth); err != nil {
+		return err
+	}
+	s := scanner{data: raw}
+	if i := s.space(0); raw[i] != '{' {
+		return wantError("", "an object", raw[i:])
+	}
+	return nil
+}
+
+// checkRaw refuses JSON that may not be sent inside depth containers.
+func checkRaw(raw []byte, depth int) error {
+	s := scanner{data: raw, max: DefaultMaxDepth}
+	begin := s.space(0)
+	if begin == len(raw) {
+		return refuse("", "is empty")
+	}
+	end := s.value(begin, depth)
+	if end < 0 || s.trailing(end) < 0 {
+		return s.err()
+	}
+	if len(s.bare) > 0 {
+		return s.bareErr()
 	}
 	return nil
 }
@@ -113,10 +136,19 @@ func rawFault(raw []byte, match bool) fault {
 // checkText refuses text that is no UTF-8: one such message stops the Python
 // subscriber for good.
 func checkText(path, text string) error {
-	if utf8.ValidString(text) {
-		return nil
+	if !utf8.ValidString(text) {
+		return refuse(path, whyUTF8)
 	}
-	return refuse(path, whyUTF8)
+	return nil
+}
+
+func validTexts(texts ...string) bool {
+	for _, text := range texts {
+		if !utf8.ValidString(text) {
+			return false
+		}
+	}
+	return true
 }
 
 // checkValues refuses an object with a key or a value that may not be sent.
@@ -128,8 +160,8 @@ func checkValues(path string, values map[string]json.RawMessage) error {
 		if len(raw) == 0 {
 			continue
 		}
-		if err := checkRaw(path, raw); err != nil {
-			return err
+		if err := checkRaw(raw, aroundValue); err != nil {
+			return within(path, err)
 		}
 	}
 	return nil

@@ -6,19 +6,20 @@ import "encoding/json"
 type span = json.RawMessage
 
 // walker steps through the members of an object or the elements of a list
-// that was checked before, and checks nothing again. Strings that it gives
-// are parts of text, one copy of the JSON.
+// that was checked before, and checks nothing again. It looks at every byte
+// once: a container is skipped only if nobody went inside it.
+//
+// Strings that it gives are parts of text, one copy of the JSON.
 type walker struct {
 	raw  []byte
 	text string
-	i    int
+	i    int // where to go on
+	list bool
 
-	key        string // of the current member; "" in a list
-	start, end int    // of the current value
-	escaped    bool   // the current value is a string with escapes
-
-	keyStart, keyEnd int
-	keyEscaped       bool
+	key                string // of the current member; set by next
+	keyStart, keyEnd   int
+	start, end         int // of the current value; end is 0 while not known
+	keyEscape, escaped bool
 }
 
 // walk begins at a valid object or list. Of anything else next gives nothing.
@@ -26,11 +27,15 @@ func walk(raw []byte) walker {
 	return walkText(raw, string(raw))
 }
 
+// walkRaw is walk for the use of step: nothing is copied, and there is
+// neither key nor string.
+func walkRaw(raw []byte) walker { return walkText(raw, "") }
+
 func walkText(raw []byte, text string) walker {
 	if len(raw) == 0 || raw[0] != '{' && raw[0] != '[' {
 		return walker{}
 	}
-	return walker{raw: raw, text: text, i: 1}
+	return walker{raw: raw, text: text, i: 1, list: raw[0] == '['}
 }
 
 // next goes to the next member or element.
@@ -38,9 +43,11 @@ func (w *walker) next() bool {
 	if !w.step() {
 		return false
 	}
-	if w.keyEscaped {
-		w.key = unquoted(w.raw[w.keyStart:w.keyEnd])
-	} else {
+	switch {
+	case w.list:
+	case w.keyEscape:
+		w.key = unquoted(w.rawKey())
+	default:
 		w.key = w.text[w.keyStart:w.keyEnd]
 	}
 	return true
@@ -50,18 +57,22 @@ func (w *walker) next() bool {
 func (w *walker) step() bool {
 	raw := w.raw
 	i := w.i
+	if w.end == 0 && w.start > 0 {
+		i = endOfContainer(raw, w.start)
+	}
 	for i < len(raw) && (raw[i] <= ' ' || raw[i] == ',') {
 		i++
 	}
-	if i >= len(raw) || raw[i] == '}' || raw[i] == ']' {
+	if i >= len(raw) {
 		return false
 	}
-	if raw[0] == '{' {
+	if raw[i] == '}' || raw[i] == ']' {
+		w.i = i
+		return false
+	}
+	if !w.list {
 		end, escaped := endOfString(raw, i+1)
-		if end > len(raw) {
-			return false
-		}
-		w.keyStart, w.keyEnd, w.keyEscaped = i+1, end-1, escaped
+		w.keyStart, w.keyEnd, w.keyEscape = i+1, end-1, escaped
 		i = end
 		for i < len(raw) && (raw[i] <= ' ' || raw[i] == ':') {
 			i++
@@ -71,50 +82,83 @@ func (w *walker) step() bool {
 		}
 	}
 	w.start = i
-	w.end, w.escaped = endOfValue(raw, i)
+	switch raw[i] {
+	case '"':
+		w.end, w.escaped = endOfString(raw, i+1)
+	case '{', '[':
+		w.end = 0
+		return true
+	default:
+		w.end = endOfWord(raw, i)
+	}
 	w.i = w.end
 	return w.end <= len(raw)
 }
 
-// endOfValue returns the index after the valid value that begins at i, more
-// than len(raw) if there is no end, and whether it is a string with escapes.
-func endOfValue(raw []byte, i int) (int, bool) {
-	switch raw[i] {
-	case '"':
-		return endOfString(raw, i+1)
-	case '{', '[':
-		depth := 0
-		for i < len(raw) {
-			switch raw[i] {
-			case '"':
-				i, _ = endOfString(raw, i+1)
-				continue
-			case '{', '[':
-				depth++
-			case '}', ']':
-				if depth--; depth == 0 {
-					return i + 1, false
-				}
-			}
-			i++
-		}
-		return len(raw) + 1, false
-	}
+// endOfContainer returns the index after the valid object or list at i, more
+// than len(raw) if it has no end.
+func endOfContainer(raw []byte, i int) int {
+	depth := 0
 	for i < len(raw) {
 		switch raw[i] {
-		case ',', '}', ']', ' ', '\n', '\t', '\r':
-			return i, false
+		case '"':
+			i, _ = endOfString(raw, i+1)
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
 		}
 		i++
 	}
-	return i, false
+	return len(raw) + 1
+}
+
+// endOfWord returns the index after the number or literal at i.
+func endOfWord(raw []byte, i int) int {
+	for i < len(raw) {
+		switch raw[i] {
+		case ',', '}', ']', ' ', '\n', '\t', '\r':
+			return i
+		}
+		i++
+	}
+	return i
+}
+
+// rawKey is the key of the current member as it stands between its quotes.
+func (w *walker) rawKey() []byte { return w.raw[w.keyStart:w.keyEnd] }
+
+// rawName is key after step.
+func (w *walker) rawName() string {
+	if w.keyEscape {
+		return unquoted(w.rawKey())
+	}
+	return string(w.rawKey())
+}
+
+// member is the current member, key and value, as it stands.
+func (w *walker) member() []byte {
+	w.value()
+	return w.raw[w.keyStart-1 : w.end]
 }
 
 // first is the first byte of the current value, which tells its kind.
 func (w *walker) first() byte { return w.raw[w.start] }
 
 // value is the JSON of the current value.
-func (w *walker) value() span { return w.raw[w.start:w.end:w.end] }
+func (w *walker) value() span {
+	if w.end == 0 {
+		w.end = endOfContainer(w.raw, w.start)
+		w.i = w.end
+	}
+	if w.end > len(w.raw) {
+		return w.raw[w.start:]
+	}
+	return w.raw[w.start:w.end:w.end]
+}
 
 // present is value, but nil for null.
 func (w *walker) present() span {
@@ -124,9 +168,38 @@ func (w *walker) present() span {
 	return w.value()
 }
 
-// inside steps through the current value.
-func (w *walker) inside() walker {
-	return walkText(w.raw[w.start:w.end], w.text[w.start:w.end])
+// level is the container to which a walker returns.
+type level struct{ list, entered bool }
+
+// enter goes inside the current value, if it is an object or a list:
+//
+//	for outer := w.enter(); w.within(outer); {
+//
+// The loop must come to its end: only then w is back in the outer container.
+func (w *walker) enter() level {
+	switch w.first() {
+	case '{', '[':
+		outer := level{list: w.list, entered: true}
+		w.list = w.first() == '['
+		w.i = w.start + 1
+		w.end = w.i
+		return outer
+	}
+	return level{}
+}
+
+// within is next inside a container that was entered.
+func (w *walker) within(outer level) bool {
+	if !outer.entered {
+		return false
+	}
+	if w.next() {
+		return true
+	}
+	w.list = outer.list
+	w.i++ // over the bracket
+	w.end = w.i
+	return false
 }
 
 // string is the text of a string or a number; of anything else "".
