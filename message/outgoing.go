@@ -2,6 +2,7 @@ package message
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"strconv"
 	"time"
@@ -85,7 +86,14 @@ func AppendEncode(dst []byte, h Header, p Payload) ([]byte, error) {
 }
 
 // NewID returns a fresh message ID: a random UUID, as the Python publisher's.
-func NewID() string { return uuid.NewString() }
+func NewID() string {
+	// What uuid.NewString does, with one allocation instead of two.
+	var id uuid.UUID
+	rand.Read(id[:])          // never fails
+	id[6] = id[6]&0x0f | 0x40 // version 4
+	id[8] = id[8]&0x3f | 0x80 // RFC 9562
+	return id.String()
+}
 
 func (h *Header) validate() error {
 	if h.Type == "" {
