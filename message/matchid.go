@@ -40,3 +40,11 @@ func (id MatchID) append(dst []byte) []byte {
 	}
 	return append(dst, text...)
 }
+
+// MarshalJSON writes the ID as it came, null when it is missing.
+func (id MatchID) MarshalJSON() ([]byte, error) {
+	if id == (MatchID{}) {
+		return []byte("null"), nil
+	}
+	return id.append(nil), nil
+}

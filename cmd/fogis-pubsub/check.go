@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -33,7 +34,7 @@ type reportCheck struct {
 }
 
 func (c *command) check(ctx context.Context, args []string) (err error) {
-	f := c.flags("check")
+	f := c.flags("check", slog.LevelError)
 	fallback := f.String("fallback", "", "`URL` of the HTTP fallback; overrides FOGIS_FALLBACK_URL")
 	if err := f.parse(args); err != nil {
 		return err

@@ -106,10 +106,13 @@ type flags struct {
 	*flag.FlagSet
 	redis   string
 	verbose bool
+	level   slog.Level // from which on the library's log is shown
 }
 
-func (c *command) flags(name string) *flags {
-	f := &flags{FlagSet: flag.NewFlagSet("fogis-pubsub "+name, flag.ContinueOnError)}
+// flags starts the flags of a command. A command that ends with its error
+// shows the library's log from level error on, because the error says it all.
+func (c *command) flags(name string, level slog.Level) *flags {
+	f := &flags{FlagSet: flag.NewFlagSet("fogis-pubsub "+name, flag.ContinueOnError), level: level}
 	f.SetOutput(c.stderr)
 	f.StringVar(&f.redis, "redis", "", "Redis `URL`; overrides REDIS_URL")
 	f.BoolVar(&f.verbose, "verbose", false, "log what the library does to standard error")
@@ -146,7 +149,7 @@ func (c *command) options(f *flags, overrides map[string]string) fogispubsub.Opt
 		overrides = map[string]string{}
 	}
 	overrides["REDIS_URL"] = f.redis
-	level := slog.LevelWarn
+	level := f.level
 	if f.verbose {
 		level = slog.LevelDebug
 	}

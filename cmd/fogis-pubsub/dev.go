@@ -3,12 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	"github.com/PitchConnect/fogispubsub/devserver"
 )
 
 func (c *command) dev(ctx context.Context, args []string) error {
-	f := c.flags("dev")
+	f := c.flags("dev", slog.LevelWarn)
 	addr := f.String("addr", "127.0.0.1:6379", "`host:port` to listen on")
 	if err := f.parse(args); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -42,7 +43,7 @@ func (c *command) publish(ctx context.Context, args []string) error {
 }
 
 func (c *command) publishMatches(ctx context.Context, args []string) error {
-	f := c.flags("publish matches")
+	f := c.flags("publish matches", slog.LevelError)
 	file := f.String("file", "", "`file` with a JSON array of matches or a whole envelope; - is standard input")
 	changes := f.String("changes", "", "`file` with {\"summary\":{...},\"detailed_changes\":[...]}")
 	fallback := f.String("fallback", "", "`URL` of the HTTP fallback; overrides FOGIS_FALLBACK_URL")
@@ -84,7 +85,7 @@ func (c *command) publishMatches(ctx context.Context, args []string) error {
 }
 
 func (c *command) publishStatus(ctx context.Context, args []string) error {
-	f := c.flags("publish status")
+	f := c.flags("publish status", slog.LevelError)
 	status := f.String("status", "", "started, completed, failed or a `word` of your own")
 	var details list
 	f.Var(&details, "detail", "`key=value` for the details, JSON or text; may be repeated")
@@ -107,7 +108,7 @@ func (c *command) publishStatus(ctx context.Context, args []string) error {
 }
 
 func (c *command) publishAlert(ctx context.Context, args []string) error {
-	f := c.flags("publish alert")
+	f := c.flags("publish alert", slog.LevelError)
 	var alert message.SystemAlert
 	f.StringVar(&alert.AlertType, "type", "", "the alert's `type`, such as processing_error")
 	f.StringVar(&alert.Severity, "severity", "info", "info, warning, error or high")

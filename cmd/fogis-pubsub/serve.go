@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -16,7 +17,7 @@ import (
 const manualSyncPath = "/manual-sync"
 
 func (c *command) serve(ctx context.Context, args []string) (err error) {
-	f := c.flags("serve")
+	f := c.flags("serve", slog.LevelWarn)
 	addr := f.String("addr", "", "`host:port` to listen on")
 	open := f.Bool("allow-unauthenticated", false, "take messages without the bearer token of FOGIS_FALLBACK_TOKEN")
 	if err := f.parse(args); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/PitchConnect/fogispubsub"
@@ -14,7 +15,7 @@ import (
 var errEnough = errors.New("the wanted number of messages has been printed")
 
 func (c *command) subscribe(ctx context.Context, args []string) (err error) {
-	f := c.flags("subscribe")
+	f := c.flags("subscribe", slog.LevelWarn)
 	count := f.Int("count", 0, "end after `N` messages; 0 means never")
 	timeout := f.Duration("timeout", 0, "end after this `time`; with --count, having fewer messages is a failure")
 	var channels list

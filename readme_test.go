@@ -1,0 +1,113 @@
+package fogispubsub_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var readmeProgram = regexp.MustCompile("(?s)<!-- program: (\\w+) -->\n```go\n(.*?)```")
+
+func readme(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	return string(text)
+}
+
+// The programs of the README must compile as they stand there, and stay short:
+// fifteen lines besides the package and import clauses.
+func TestREADME_programs(t *testing.T) {
+	t.Parallel()
+	programs := readmeProgram.FindAllStringSubmatch(readme(t), -1)
+	require.Len(t, programs, 2)
+	for _, program := range programs {
+		name, source := program[1], program[2]
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, body, found := strings.Cut(source, "\n)\n")
+			require.True(t, found, "no import clause")
+			lines := 0
+			for line := range strings.Lines(body) {
+				if strings.TrimSpace(line) != "" {
+					lines++
+				}
+			}
+			require.LessOrEqual(t, lines, 15)
+			build(t, name, source)
+		})
+	}
+}
+
+// build compiles a main package as if it stood in this module.
+func build(t *testing.T, name, source string) {
+	t.Helper()
+	root, err := filepath.Abs(".")
+	require.NoError(t, err)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "main.go")
+	require.NoError(t, os.WriteFile(file, []byte(source), 0o600))
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{
+		filepath.Join(root, "readme", name, "main.go"): file,
+	}})
+	require.NoError(t, err)
+	overlayFile := filepath.Join(dir, "overlay.json")
+	require.NoError(t, os.WriteFile(overlayFile, overlay, 0o600))
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-overlay", overlayFile, "-o", filepath.Join(dir, "program"), "./readme/"+name).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+}
+
+var code = regexp.MustCompile("`([^`]+)`")
+
+// Every Go line of the table "From Python to Go" stands in fromPython, where
+// the compiler has seen it; commands are told apart by their name.
+func TestREADME_fromPythonToGo(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile("readme_lines_test.go")
+	require.NoError(t, err)
+	_, table, found := strings.Cut(readme(t), "## From Python to Go")
+	require.True(t, found)
+	table, _, _ = strings.Cut(table, "\n## ")
+	rows := 0
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, " | ")
+		if len(cells) != 2 || strings.Contains(line, "| Python |") {
+			continue
+		}
+		rows++
+		for _, snippet := range code.FindAllStringSubmatch(cells[1], -1) {
+			if regexp.MustCompile(`^(fogis-pubsub |FOGIS_|REDIS_|client$|Received$|Handled$|Failed$)`).MatchString(snippet[1]) {
+				continue
+			}
+			require.Contains(t, string(source), snippet[1], "row: %s", line)
+		}
+	}
+	require.GreaterOrEqual(t, rows, 20)
+}
+
+// Each test that a table of the README or a page of docs names must exist.
+func TestREADME_namedTestsExist(t *testing.T) {
+	t.Parallel()
+	names := regexp.MustCompile(`\bTest[A-Z]\w+`)
+	var sources strings.Builder
+	err := filepath.WalkDir(".", func(path string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		sources.Write(data)
+		return err
+	})
+	require.NoError(t, err)
+	found := names.FindAllString(readme(t), -1)
+	require.NotEmpty(t, found)
+	for _, name := range found {
+		require.Contains(t, sources.String(), "func "+name+"(", "the README names a test that does not exist")
+	}
+}
