@@ -55,7 +55,7 @@ func TestPublishAndSubscribe_printWhatTheDesignSays(t *testing.T) {
 	require.Equal(t, "6200045", match["id"], "an ID is printed as it came")
 	require.Equal(t, "070311005", match["number"])
 	require.Equal(t, "IFK Höganäsby F13", match["home"])
-	require.Equal(t, "2025-10-04T08:30:00Z", match["kickoff"])
+	require.Equal(t, "2025-10-04T10:30:00+02:00", match["kickoff"])
 	require.Equal(t, true, match["cancelled"])
 	require.Equal(t, exact(t, oddMatch), match["raw"])
 	payload := line["payload"].(map[string]any)
