@@ -29,7 +29,7 @@ lint: ## Run staticcheck, and golangci-lint where it is installed
 	@if command -v golangci-lint >/dev/null; then golangci-lint run ./...; fi
 
 bench: ## Compare with hand-written go-redis code on a real redis-server (PAIRS=15)
-	go run ./internal/bench -pairs $(PAIRS)
+	go test -count=1 -timeout 30m -run '^TestRatios$$' -v ./internal/bench -args -pairs=$(PAIRS)
 
 fuzz: ## Run each fuzz target for FUZZTIME=30s
 	@set -e; for pkg in $$(go list ./...); do \

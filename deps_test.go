@@ -48,7 +48,7 @@ var importTable = []importRule{
 	{"devserver", []string{miniredis}, []string{"testing"}},
 	{"pubsubtest", []string{"./message", "./devserver"}, nil},
 	{"cmd/fogis-pubsub", []string{"./.", "./message", "./config", "./health", "./httpfallback", "./publisher", "./subscriber", "./devserver", goredis}, []string{"testing"}},
-	{"examples/*", []string{"./.", "./message", "./config", "./httpfallback", "./publisher", "./subscriber", "./devserver"}, []string{"testing"}},
+	{"examples/*", []string{"./.", "./message", "./config", "./httpfallback", "./publisher", "./subscriber", "./devserver", goredis}, []string{"testing"}},
 
 	// For tests and measurements only: nothing above imports them.
 	{"internal/*", []string{"./.", "./message", "./config", "./health", "./httpfallback", "./publisher", "./subscriber", "./devserver", "./internal/*", goredis}, nil},
