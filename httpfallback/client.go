@@ -108,7 +108,7 @@ func New(target string, opts Options) (*Client, error) {
 		r.SetBasicAuth(u.User.Username(), password)
 		c.authorize = r.Header.Get("Authorization")
 	}
-	u.User, u.Fragment, u.RawFragment = nil, "", ""
+	u.User = nil
 	c.target = u
 	if c.transport == nil {
 		c.own = newTransport()

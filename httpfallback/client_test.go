@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -144,6 +145,20 @@ func TestClient_Notify_acceptedPartIsNotRepeated(t *testing.T) {
 	require.Equal(t, []string{m.ID + "/1", m.ID + "/2", m.ID + "/3", m.ID + "/3", m.ID + "/3", m.ID + "/4"}, rec.keys())
 }
 
+// The retries are there again after each accepted part.
+func TestClient_Notify_retriesAreRefilled(t *testing.T) {
+	t.Parallel()
+	rec := &recorder{answer: func(w http.ResponseWriter, n int, _ request) {
+		if n%3 != 0 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		io.WriteString(w, success)
+	}}
+	require.NoError(t, client(t, serve(t, rec), httpfallback.Options{}).Notify(t.Context(), snapshot(3)))
+	require.Len(t, rec.keys(), 9)
+}
+
 // A match that the calendar can never write must not hold back the others.
 func TestClient_Notify_failingPartDoesNotStopTheOthers(t *testing.T) {
 	t.Parallel()
@@ -247,6 +262,30 @@ func TestClient_Notify_basicAuthentication(t *testing.T) {
 	require.Equal(t, [2]string{"user", logcheck.Password}, [2]string{user, password})
 }
 
+// roundTripper is a transport made of a function.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A transport that logs URLs sees no password in them.
+func TestClient_Notify_givenTransport(t *testing.T) {
+	t.Parallel()
+	rec := &recorder{whole: true}
+	var seen []string
+	tr := roundTripper(func(r *http.Request) (*http.Response, error) {
+		seen = append(seen, r.Method+" "+r.URL.String())
+		w := httptest.NewRecorder()
+		if r.Body == nil {
+			r.Body = http.NoBody
+		}
+		rec.ServeHTTP(w, r)
+		return w.Result(), nil
+	})
+	c := client(t, "http://user:"+logcheck.Password+"@calendar/manual-sync?x=1", httpfallback.Options{Transport: tr})
+	require.NoError(t, c.Notify(t.Context(), snapshot(1)))
+	require.Equal(t, []string{"OPTIONS http://calendar/manual-sync?x=1", "POST http://calendar/manual-sync?x=1"}, seen)
+}
+
 // The receiver behind the URL may be replaced while the client still believes
 // what the former one said.
 func TestClient_Notify_receiverReplaced(t *testing.T) {
@@ -287,6 +326,25 @@ func TestClient_Notify_receiverReplaced(t *testing.T) {
 		require.NoError(t, c.Notify(t.Context(), m))
 		require.NoError(t, c.Notify(t.Context(), m))
 		require.Equal(t, []string{m.ID + "/1", m.ID + "/2", m.ID + "/1", m.ID, m.ID}, rec.keys())
+	})
+	t.Run("between two parts", func(t *testing.T) {
+		t.Parallel()
+		rec := &recorder{}
+		m := snapshot(2)
+		refusesParts := func(w http.ResponseWriter, _ int, r request) {
+			if strings.Contains(string(r.body), `"part"`) {
+				w.WriteHeader(422)
+				return
+			}
+			io.WriteString(w, success)
+		}
+		rec.answer = func(w http.ResponseWriter, _ int, _ request) {
+			rec.become(true, refusesParts)
+			w.WriteHeader(413)
+		}
+		require.NoError(t, client(t, serve(t, rec), httpfallback.Options{}).Notify(t.Context(), m),
+			"the part that was skipped came with the envelope")
+		require.Equal(t, []string{m.ID + "/1", m.ID + "/2", m.ID}, rec.keys())
 	})
 	t.Run("by one that refuses both", func(t *testing.T) {
 		t.Parallel()

@@ -97,6 +97,31 @@ func TestClient_Notify_answerByteByByte(t *testing.T) {
 	require.Len(t, rec.keys(), 2)
 }
 
+func TestClient_Notify_cutInARefusal(t *testing.T) {
+	t.Parallel()
+	rec := &recorder{answer: func(w http.ResponseWriter, _ int, _ request) {
+		w.Header().Set("Content-Length", "1000")
+		w.WriteHeader(404)
+		io.WriteString(w, success)
+	}}
+	e := failed(t, client(t, serve(t, rec), httpfallback.Options{}).Notify(t.Context(), snapshot(1)))
+	require.Equal(t, [2]int{404, 1}, [2]int{e.Status, e.Attempts}, "the status says enough")
+}
+
+// Requests share a connection, which does not outlive the Notify.
+func TestClient_Notify_connections(t *testing.T) {
+	t.Parallel()
+	url, proxy := broken(t, &recorder{})
+	c := client(t, url, httpfallback.Options{})
+	for i := range 2 {
+		require.NoError(t, c.Notify(t.Context(), snapshot(3)))
+		require.Eventually(t, func() bool {
+			total, open := proxy.Conns()
+			return total == i+1 && open == 0
+		}, 5*time.Second, 5*time.Millisecond)
+	}
+}
+
 func TestClient_Notify_cutInTheAnswer(t *testing.T) {
 	t.Parallel()
 	rec := &recorder{answer: func(w http.ResponseWriter, n int, _ request) {

@@ -130,16 +130,11 @@ func (h *handler) authorized(req *http.Request) bool {
 
 func (h *handler) post(w http.ResponseWriter, req *http.Request) {
 	limit := 2 * int64(h.decoder.MaxBytes)
-	tooLong := fmt.Sprintf("Request is longer than %d bytes", limit)
-	if req.ContentLength > limit {
-		refuse(w, http.StatusRequestEntityTooLarge, tooLong)
-		return
-	}
 	data, err := io.ReadAll(http.MaxBytesReader(w, req.Body, limit))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
-			refuse(w, http.StatusRequestEntityTooLarge, tooLong)
+			refuse(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("Request is longer than %d bytes", limit))
 			return
 		}
 		refuse(w, http.StatusBadRequest, "Request ended before its end")

@@ -234,6 +234,32 @@ func TestClient_Notify_connectionWindow(t *testing.T) {
 	}
 }
 
+// The window holds as well for a client that need not ask.
+func TestClient_Notify_connectionWindowOfAKnownReceiver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var silent atomic.Bool
+		tr := bubble(t, &recorder{}).(*http.Transport)
+		dial := tr.DialContext
+		tr.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if silent.Load() {
+				time.Sleep(time.Minute)
+				return nil, context.DeadlineExceeded
+			}
+			return dial(ctx, network, addr)
+		}
+		c := client(t, pipeURL, httpfallback.Options{Transport: tr, Retries: 100, RetryDelay: time.Second})
+		require.NoError(t, c.Notify(t.Context(), snapshot(1)))
+		tr.CloseIdleConnections()
+		silent.Store(true)
+		start := time.Now()
+		require.ErrorContains(t, c.Notify(t.Context(), snapshot(1)), "cannot be connected")
+		require.LessOrEqual(t, time.Since(start), 4*time.Second)
+		require.GreaterOrEqual(t, time.Since(start), 2*time.Second)
+		time.Sleep(2 * time.Minute)
+	})
+}
+
 // Once there was a connection the window is over: the receiver exists, and
 // its restart is waited for.
 func TestClient_Notify_connectionWindowEndsWithAConnection(t *testing.T) {
