@@ -104,6 +104,11 @@ func (p *Publisher) Publish(ctx context.Context, payload message.Payload, opts .
 		return Receipt{}, p.refuse(&Error{Err: fmt.Errorf("%w: the payload is nil", message.ErrInvalid)})
 	}
 	typ := payload.MessageType()
+	switch payload.(type) {
+	case *message.MatchUpdates, *message.ProcessingStatus, *message.SystemAlert:
+		// Only the value has the form of the services.
+		return Receipt{}, p.refuse(&Error{Type: typ, Err: fmt.Errorf("%w: the payload is a pointer; give the value", message.ErrInvalid)})
+	}
 	l := p.lanes[typ]
 	if l == nil {
 		return Receipt{}, p.refuse(&Error{Type: typ, Err: fmt.Errorf("%w: the type has no channel; name one in Options.Channels", message.ErrInvalid)})

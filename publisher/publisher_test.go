@@ -90,6 +90,7 @@ func TestPublisher_Publish_invalid(t *testing.T) {
 		for _, payload := range []message.Payload{
 			nil,
 			nobody,
+			&message.ProcessingStatus{Status: "started"},
 			status(""),
 			message.MatchUpdates{Matches: []message.Match{{Raw: []byte(`{"matchid":1,"lag1namn":"` + "\xff" + `"}`)}}},
 			message.MatchUpdates{Matches: []message.Match{{Raw: []byte(`{"matchid":1,"epostadress":"alva@example.com"`)}}},
@@ -102,7 +103,7 @@ func TestPublisher_Publish_invalid(t *testing.T) {
 		}
 		require.Empty(t, s.got)
 		require.Empty(t, fallback.got)
-		require.Equal(t, publisher.Stats{Invalid: 6}, p.Stats())
+		require.Equal(t, publisher.Stats{Invalid: 7}, p.Stats())
 
 		// A refused message uses up no number.
 		_, err := p.Publish(t.Context(), update("Åby IF"))
