@@ -13,9 +13,7 @@ import (
 // A nil error does not promise that a message would be accepted: the Python
 // calendar answers OPTIONS also while it cannot write to Google.
 func (c *Client) Check(ctx context.Context) error {
-	if c.own != nil {
-		defer c.own.CloseIdleConnections()
-	}
+	defer c.closeIdle()
 	d := delivery{client: c, window: time.Now().Add(connectWindow), attempts: 1}
 	resp, connected, err := d.options(ctx)
 	if err != nil {

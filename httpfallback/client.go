@@ -161,14 +161,22 @@ func (c *Client) GoString() string { return fmt.Sprintf("httpfallback.Client(%s)
 // A receiver that takes no whole envelopes gets match updates only. Another
 // type is then refused before anything is sent.
 //
+// m.Body may be read for a moment after Notify has returned, when a receiver
+// answers before it has read everything: do not change it.
+//
 // The error is an [*Error]. Parts accepted before a failure stay accepted,
 // and a later Notify of the same message sends them again.
 func (c *Client) Notify(ctx context.Context, m message.Outgoing) error {
-	if c.own != nil {
-		// Messages are minutes to hours apart. A connection kept so long is
-		// often dead, and finding that out would cost an attempt.
-		defer c.own.CloseIdleConnections()
-	}
+	defer c.closeIdle()
 	d := delivery{client: c, msg: m, window: time.Now().Add(connectWindow)}
 	return d.run(ctx)
+}
+
+// closeIdle closes the connections that no request uses. Messages are minutes
+// to hours apart: a connection kept so long is often dead, and finding that
+// out would cost an attempt.
+func (c *Client) closeIdle() {
+	if c.own != nil {
+		c.own.CloseIdleConnections()
+	}
 }

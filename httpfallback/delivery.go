@@ -85,6 +85,7 @@ func (d *delivery) request(ctx context.Context) outcome {
 			return o
 		}
 		d.log(ctx, "fallback attempt failed", d.error(o))
+		d.client.closeIdle() // the receiver may be restarted meanwhile
 		if !sleep(ctx, wait) {
 			return ended(ctx, o)
 		}

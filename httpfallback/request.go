@@ -92,9 +92,6 @@ func (d *delivery) exchange(req *http.Request) (resp *http.Response, body []byte
 	}
 	resp, err = d.client.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(ctx, trace)))
 	if err != nil {
-		if d.client.own != nil {
-			d.client.own.CloseIdleConnections() // they may be as dead as this one
-		}
 		return nil, nil, connected, err
 	}
 	defer resp.Body.Close()
