@@ -24,6 +24,7 @@ func findDetails(payload span) details {
 		}
 		f.all[key] = value
 	}
+	metadata := span(nil)
 	for w := walk(payload); w.next(); {
 		switch w.key {
 		case "status":
@@ -39,9 +40,14 @@ func findDetails(payload span) details {
 		case "details", "data":
 			inner = w.present()
 		case "message_id", "type", "timestamp", "source", "version", "schema_version":
+		case "metadata":
+			metadata = w.value()
 		default:
 			put(w.key, w.value())
 		}
+	}
+	if metadata != nil && f.event == "" { // an event's is about its delivery
+		put("metadata", metadata)
 	}
 	switch {
 	case inner == nil:

@@ -6,9 +6,13 @@ import (
 	"time"
 )
 
-// noTime is what FOGIS writes where it knows no time: the smallest that .NET
-// has, 0001-01-01.
-const noTime = -62135596800000
+const (
+	// noTime is what FOGIS writes where it knows no time, in milliseconds:
+	// 0001-01-01, the smallest that .NET has.
+	noTime = -62_135_596_800_000
+	// lastTime is the last one with a year of four digits.
+	lastTime = 253_402_300_799_999
+)
 
 // clockParts are the other ways in which a match tells its kick-off: in local
 // Swedish time.
@@ -19,23 +23,20 @@ type clockParts struct {
 
 // kickoff reads tid, else date and time; zero when nothing tells the time.
 func (c *clockParts) kickoff(tid string) time.Time {
-	if t, ok := parseDateMillis(tid); ok {
+	if t := parseDateMillis(tid); !t.IsZero() {
 		return t
 	}
-	if t, ok := localTime(tid); ok {
+	if t := localTime(tid); !t.IsZero() {
 		return t
 	}
 	fill(&c.date, c.otherDate)
 	fill(&c.time, c.otherTime)
 	fill(&c.time, tid) // "19:00" in the simple form
-	year, month, day, _, ok := parseDate(c.date)
-	if ok {
-		if hour, minute, second, _, rest, ok := parseClock(c.time); ok && rest == "" {
-			return time.Date(year, time.Month(month), day, hour, minute, second, 0, stockholm())
-		}
+	if t := localTime(c.date + " " + c.time); !t.IsZero() {
+		return t
 	}
-	for _, both := range []string{c.both, c.otherBoth, c.date} {
-		if t, ok := localTime(strings.Replace(both, ", ", " ", 1)); ok {
+	for _, both := range []string{c.both, c.otherBoth} {
+		if t := localTime(strings.Replace(both, ", ", " ", 1)); !t.IsZero() {
 			return t
 		}
 	}
@@ -43,29 +44,37 @@ func (c *clockParts) kickoff(tid string) time.Time {
 }
 
 // localTime reads a time that is Swedish unless it names its zone.
-func localTime(text string) (time.Time, bool) {
+func localTime(text string) time.Time {
 	t, _, ok := parseTime(text, stockholm())
-	if !ok || t.Year() <= 1 {
-		return time.Time{}, false
+	if !ok {
+		return time.Time{}
 	}
-	return t.In(stockholm()), true
+	return swedish(t.UnixMilli())
 }
 
 // parseDateMillis reads /Date(ms)/ and its spelling with literal backslashes.
-func parseDateMillis(text string) (time.Time, bool) {
+func parseDateMillis(text string) time.Time {
 	_, rest, ok := strings.Cut(text, "Date(")
 	if !ok {
-		return time.Time{}, false
+		return time.Time{}
 	}
 	n := 0
 	for n < len(rest) && (rest[n]-'0' <= 9 || n == 0 && rest[n] == '-') {
 		n++
 	}
 	millis, err := strconv.ParseInt(rest[:n], 10, 64)
-	if err != nil || millis <= noTime || millis > -noTime*5 {
-		return time.Time{}, false
+	if err != nil {
+		return time.Time{}
 	}
-	return time.UnixMilli(millis).In(stockholm()), true
+	return swedish(millis)
+}
+
+// swedish is the time of a kick-off; zero when it means none.
+func swedish(millis int64) time.Time {
+	if millis <= noTime || millis > lastTime {
+		return time.Time{}
+	}
+	return time.UnixMilli(millis).In(stockholm())
 }
 
 // appendDateMillis writes t as FOGIS does; the zero time as its own mark for

@@ -48,3 +48,16 @@ func (id MatchID) MarshalJSON() ([]byte, error) {
 	}
 	return id.append(nil), nil
 }
+
+// UnmarshalJSON reads a number or a string; null is a missing ID.
+func (id *MatchID) UnmarshalJSON(raw []byte) error {
+	w := walker{raw: raw, text: string(raw), end: len(raw), escaped: true}
+	*id = MatchID{}
+	switch {
+	case len(raw) > 0 && isText(raw):
+		*id = readMatchID(&w)
+	case string(raw) != "null":
+		return wantError("matchid", "a number or a string", raw)
+	}
+	return nil
+}

@@ -28,7 +28,7 @@ type MatchUpdates struct {
 }
 
 // ChangeSummary counts changes. Text is set for producers that write one
-// sentence instead; it is not sent.
+// sentence instead; it is sent beside the counts.
 type ChangeSummary struct {
 	New, Updated, Cancelled, Removed, Total int
 	Text                                    string
@@ -139,6 +139,8 @@ func (s *ChangeSummary) read(w *walker) {
 			s.Removed = int(w.int())
 		case "total_changes":
 			s.Total = int(w.int())
+		case "text":
+			s.Text = w.string()
 		}
 	}
 }

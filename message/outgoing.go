@@ -186,6 +186,9 @@ func (s ChangeSummary) append(dst []byte) []byte {
 	dst = strconv.AppendInt(append(dst, `,"cancelled_matches":`...), int64(s.Cancelled), 10)
 	dst = strconv.AppendInt(append(dst, `,"removed_matches":`...), int64(s.Removed), 10)
 	dst = strconv.AppendInt(append(dst, `,"total_changes":`...), int64(s.Total), 10)
+	if s.Text != "" {
+		dst = appendString(append(dst, `,"text":`...), s.Text)
+	}
 	return append(dst, '}')
 }
 

@@ -15,11 +15,17 @@ func readOfficials(w *walker) []Official {
 			}
 			list = append(list, Official{})
 			list[len(list)-1].read(w)
+			if list[len(list)-1] == (Official{}) {
+				list = list[:len(list)-1] // nothing is known
+			}
 		case '"':
 			if name := given(w.string()); name != "" {
 				list = append(list, Official{Name: name})
 			}
 		}
+	}
+	if len(list) == 0 {
+		return nil
 	}
 	return list
 }

@@ -29,6 +29,9 @@ func (m MatchUpdates) Validate() error {
 			return within(at("payload.detailed_changes", i), err)
 		}
 	}
+	if err := checkText("payload.metadata.change_summary", m.Summary.Text); err != nil {
+		return err
+	}
 	return checkValues("payload.metadata", m.Metadata)
 }
 
