@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/PitchConnect/fogispubsub/config"
 	"github.com/PitchConnect/fogispubsub/httpfallback"
@@ -34,6 +35,8 @@ func redisOptions(cfg config.Config) (*redis.Options, error) {
 		MaxRetries:            -1,
 		DialerRetries:         1,
 		DisableIdentity:       true,
+		// Its automatic mode looks the host up by DNS while a client is made.
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 	if endpoint.TLS {
 		o.TLSConfig = &tls.Config{

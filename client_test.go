@@ -1,0 +1,203 @@
+package fogispubsub_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/PitchConnect/fogispubsub"
+	"github.com/PitchConnect/fogispubsub/config"
+	"github.com/PitchConnect/fogispubsub/internal/logcheck"
+	"github.com/PitchConnect/fogispubsub/message"
+	"github.com/PitchConnect/fogispubsub/publisher"
+	"github.com/PitchConnect/fogispubsub/pubsubtest"
+	"github.com/PitchConnect/fogispubsub/subscriber"
+)
+
+// newLocal makes a client of the in-memory Redis that ends with the test.
+func newLocal(t *testing.T, redis *pubsubtest.Redis, opts fogispubsub.Options) *fogispubsub.Client {
+	t.Helper()
+	opts.Getenv = redis.Getenv
+	opts.Logger = logcheck.New(t)
+	client, err := fogispubsub.FromEnv(opts)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	return client
+}
+
+// runLocal runs the client until the test ends and waits for its subscriptions.
+func runLocal(t *testing.T, client *fogispubsub.Client) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- client.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-ended)
+	})
+	require.NoError(t, client.Subscribed(t.Context()))
+}
+
+func TestFromEnv_namesEveryFault(t *testing.T) {
+	t.Parallel()
+	_, err := fogispubsub.FromEnv(fogispubsub.Options{Getenv: func(name string) string {
+		return map[string]string{"REDIS_MAX_RETRIES": "-3", "REDIS_PUBSUB_ENABLED": "maybe"}[name]
+	}})
+	var faults *config.Error
+	require.ErrorAs(t, err, &faults)
+	require.Len(t, faults.Faults, 2)
+}
+
+func TestNew_reportsFaultsOfOptions(t *testing.T) {
+	t.Parallel()
+	_, err := fogispubsub.New(config.Config{}, fogispubsub.Options{
+		Logger:     logcheck.New(t),
+		Subscriber: subscriber.Options{PingInterval: -1},
+	})
+	require.ErrorContains(t, err, "PingInterval")
+	_, err = fogispubsub.New(config.Config{}, fogispubsub.Options{
+		Logger:    logcheck.New(t),
+		Publisher: publisher.Options{Channels: map[message.Type]string{"referee_update": ""}},
+	})
+	require.ErrorContains(t, err, "referee_update")
+	_, err = fogispubsub.New(config.Config{Channels: config.Channels{MatchUpdates: "one", SystemAlerts: "one"}}, fogispubsub.Options{})
+	var faults *config.Error
+	require.ErrorAs(t, err, &faults)
+}
+
+func TestClient_roundTrip(t *testing.T) {
+	t.Parallel()
+	redis := pubsubtest.StartRedis(t)
+	redis.Set("FOGIS_SERVICE_NAME", "match-list-processor")
+	client := newLocal(t, redis, fogispubsub.Options{})
+	got := pubsubtest.NewRecorder[message.MatchUpdates](t)
+	fogispubsub.On(client, got.Handle)
+	runLocal(t, client)
+
+	receipt, err := client.Publish(t.Context(), message.MatchUpdates{Matches: pubsubtest.Matches(3)})
+	require.NoError(t, err)
+	require.Equal(t, publisher.RoutePubSub, receipt.Route)
+	require.EqualValues(t, 1, receipt.Receivers)
+	m := got.Next()
+	require.Equal(t, receipt.ID, m.ID)
+	require.Equal(t, "match-list-processor", m.Source)
+	require.Equal(t, message.ViaPubSub, m.Via)
+	require.Equal(t, message.ChannelMatchUpdates, m.Channel)
+	require.Len(t, m.Payload.Matches, 3)
+	require.Equal(t, pubsubtest.Match(2).Home, m.Payload.Matches[1].Home)
+	require.True(t, pubsubtest.Match(2).Kickoff.Equal(m.Payload.Matches[1].Kickoff))
+
+	require.EqualValues(t, 1, client.Stats().Publisher.PubSub)
+	require.Eventually(t, func() bool { return client.Stats().Subscriber.Handled == 1 }, time.Minute, time.Millisecond)
+	text, err := json.Marshal(struct {
+		fogispubsub.Stats
+		Status subscriber.Status
+	}{client.Stats(), client.Status()})
+	require.NoError(t, err)
+	logcheck.Clean(t, "statistics and status", string(text))
+}
+
+func TestClient_channelsOfTheSettings_areUsedByBothHalves(t *testing.T) {
+	t.Parallel()
+	redis := pubsubtest.StartRedis(t)
+	redis.Set("REDIS_MATCH_UPDATES_CHANNEL", "custom:matches")
+	client := newLocal(t, redis, fogispubsub.Options{})
+	got := pubsubtest.NewRecorder[message.MatchUpdates](t)
+	fogispubsub.On(client, got.Handle)
+	runLocal(t, client)
+	require.Zero(t, redis.Publish(message.ChannelMatchUpdates, []byte("{}")), "never both names")
+	_, err := client.Publish(t.Context(), message.MatchUpdates{Matches: pubsubtest.Matches(1)})
+	require.NoError(t, err)
+	require.Equal(t, "custom:matches", got.Next().Channel)
+}
+
+func TestClient_withoutHandlers_isNoListener(t *testing.T) {
+	t.Parallel()
+	redis := pubsubtest.StartRedis(t)
+	client := newLocal(t, redis, fogispubsub.Options{})
+	runLocal(t, client)
+	_, err := client.Publish(t.Context(), message.MatchUpdates{Matches: pubsubtest.Matches(1)})
+	require.ErrorIs(t, err, publisher.ErrTooFewReceivers)
+	receipt, err := client.Publish(t.Context(), message.ProcessingStatus{Status: "started"})
+	require.NoError(t, err, "a status needs no listener")
+	require.Zero(t, receipt.Receivers)
+}
+
+func TestClient_disabled_waitsAndSaysSo(t *testing.T) {
+	t.Parallel()
+	redis := pubsubtest.StartRedis(t)
+	redis.Set("REDIS_ENABLED", "off")
+	logger, log := logcheck.NewLog(t)
+	client, err := fogispubsub.FromEnv(fogispubsub.Options{Getenv: redis.Getenv, Logger: logger})
+	require.NoError(t, err)
+	defer client.Close()
+	got := pubsubtest.NewRecorder[message.MatchUpdates](t)
+	fogispubsub.On(client, got.Handle)
+	runLocal(t, client)
+	require.Equal(t, subscriber.StateDisabled, client.Status().State)
+	receipt, err := client.Publish(t.Context(), message.MatchUpdates{Matches: pubsubtest.Matches(1)})
+	require.NoError(t, err)
+	require.Equal(t, publisher.RouteNone, receipt.Route)
+	require.Contains(t, log.Text(), "REDIS_ENABLED", "the log names what decided")
+
+	result, err := client.Dispatch(t.Context(), "by hand", []byte(`{"matches":[{"matchid":6200001}]}`))
+	require.NoError(t, err)
+	require.Equal(t, 1, result.Matches)
+	require.Equal(t, "by hand", got.Next().Channel)
+}
+
+func TestClient_settingsWithoutEffect_areSaidOnceAtDebug(t *testing.T) {
+	t.Parallel()
+	redis := pubsubtest.StartRedis(t)
+	redis.Set("REDIS_DECODE_RESPONSES", "true")
+	redis.Set("REDIS_MAX_RETRIES", "50")
+	logger, log := logcheck.NewLog(t)
+	client, err := fogispubsub.FromEnv(fogispubsub.Options{Getenv: redis.Getenv, Logger: logger})
+	require.NoError(t, err)
+	defer client.Close()
+	require.Equal(t, 1, log.Count("settings are accepted without effect"))
+	require.Equal(t, 1, log.Count("a setting is unusual"))
+}
+
+func TestClient_Close_mayBeRepeated(t *testing.T) {
+	t.Parallel()
+	client, err := fogispubsub.New(config.Config{}, fogispubsub.Options{Logger: logcheck.New(t)})
+	require.NoError(t, err)
+	require.NoError(t, client.Close())
+	require.NoError(t, client.Close())
+}
+
+func TestClient_FallbackHandler_needsAToken(t *testing.T) {
+	t.Parallel()
+	redis := pubsubtest.StartRedis(t)
+	_, err := newLocal(t, redis, fogispubsub.Options{}).FallbackHandler()
+	require.Error(t, err)
+	redis.Set("FOGIS_FALLBACK_TOKEN", logcheck.Password)
+	_, err = newLocal(t, redis, fogispubsub.Options{}).FallbackHandler()
+	require.NoError(t, err)
+}
+
+// A Run that never reached Redis leaves nothing behind: the bubble would not
+// end with a goroutine in it.
+func TestClient_Run_leavesNoGoroutine(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		client, err := fogispubsub.New(config.Config{}, fogispubsub.Options{
+			Logger: logcheck.New(t),
+			Redis:  refuseDials,
+		})
+		require.NoError(t, err)
+		fogispubsub.On(client, func(context.Context, message.Message[message.SystemAlert]) error { return nil })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		require.NoError(t, client.Run(ctx))
+		require.NoError(t, client.Close())
+	})
+}
+
+var errRefused = errors.New("no server here")
