@@ -44,6 +44,9 @@ const (
 	PriorityLow      = "low"
 )
 
+// unknownMatch is what the Python publisher writes for a missing match ID.
+const unknownMatch = "unknown"
+
 func (c *Change) highPriority() bool {
 	switch c.Priority {
 	case PriorityCritical, PriorityHigh:
@@ -96,21 +99,18 @@ func (c *Change) read(raw span, zone *time.Location) {
 			c.Timestamp = parseTimestamp(w.string(), zone)
 		}
 	}
-	if c.MatchID == (MatchID{}) {
-		c.MatchID = other.MatchID
+	if c.MatchID.Text == unknownMatch {
+		c.MatchID = MatchID{}
 	}
-	if c.Field == "" {
-		c.Field = other.Field
-	}
+	fill(&c.MatchID, other.MatchID)
+	fill(&c.Field, other.Field)
 	if c.From == nil {
 		c.From = other.From
 	}
 	if c.To == nil {
 		c.To = other.To
 	}
-	if c.Description == "" {
-		c.Description = other.Description
-	}
+	fill(&c.Description, other.Description)
 }
 
 // readStrings reads a list's strings.
@@ -134,7 +134,7 @@ func (c *Change) append(dst []byte) []byte {
 	}
 	dst = append(dst, `{"match_id":`...)
 	if c.MatchID == (MatchID{}) {
-		dst = append(dst, `"unknown"`...)
+		dst = append(dst, `"`+unknownMatch+`"`...)
 	} else {
 		dst = c.MatchID.append(dst)
 	}

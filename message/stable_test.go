@@ -3,7 +3,6 @@ package message_test
 import (
 	"encoding/json"
 	"errors"
-	"testing"
 
 	"github.com/PitchConnect/fogispubsub/message"
 	"github.com/stretchr/testify/require"
@@ -11,7 +10,7 @@ import (
 
 // checkStable decodes data and, if it is a message, encodes it, decodes that
 // and demands the same values and the same raw matches.
-func checkStable(t testing.TB, data []byte) {
+func checkStable(t require.TestingT, data []byte) {
 	e, err := message.Decode(data)
 	if err != nil {
 		require.True(t, errors.Is(err, message.ErrInvalid) || errors.Is(err, message.ErrProbe), "%v", err)
@@ -34,7 +33,7 @@ func checkStable(t testing.TB, data []byte) {
 
 // reencode sends a decoded message on and decodes it again; ok tells that it
 // may be sent.
-func reencode(t testing.TB, h message.Header, p message.Payload) (*message.Envelope, bool) {
+func reencode(t require.TestingT, h message.Header, p message.Payload) (*message.Envelope, bool) {
 	body, err := message.AppendEncode(nil, h, p)
 	if err != nil {
 		require.ErrorIs(t, err, message.ErrInvalid)
@@ -59,7 +58,7 @@ func reencode(t testing.TB, h message.Header, p message.Payload) (*message.Envel
 	return e, true
 }
 
-func checkStablePayload[P message.Payload](t testing.TB, e *message.Envelope) {
+func checkStablePayload[P message.Payload](t require.TestingT, e *message.Envelope) {
 	first, err := message.As[P](e)
 	if err != nil {
 		require.ErrorIs(t, err, message.ErrInvalid)
@@ -77,7 +76,7 @@ func checkStablePayload[P message.Payload](t testing.TB, e *message.Envelope) {
 	require.Equal(t, first.Payload, second.Payload)
 }
 
-func checkStableUpdates(t testing.TB, e *message.Envelope) {
+func checkStableUpdates(t require.TestingT, e *message.Envelope) {
 	first, err := message.As[message.MatchUpdates](e)
 	if err != nil {
 		require.ErrorIs(t, err, message.ErrInvalid)
@@ -109,7 +108,7 @@ func checkStableUpdates(t testing.TB, e *message.Envelope) {
 }
 
 // checkStableView writes a match from its view alone and reads it back.
-func checkStableView(t testing.TB, m message.Match) {
+func checkStableView(t require.TestingT, m message.Match) {
 	m.Raw = nil
 	body, err := message.AppendEncode(nil, message.Header{}, message.MatchUpdates{Matches: []message.Match{m}})
 	if err != nil {
