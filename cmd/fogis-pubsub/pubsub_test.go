@@ -161,7 +161,7 @@ func TestSubscribe_outage_isReportedAndOver(t *testing.T) {
 	reader.saw("subscribed")
 	redis.Stop()
 	redis.Start()
-	reader.saw("gap:")
+	reader.saw("messages may have been lost")
 	redis.WaitForListener(message.ChannelSystemAlerts)
 	redis.WaitForListener(message.ChannelProcessingStatus)
 	redis.WaitForListener(message.ChannelMatchUpdates)

@@ -27,7 +27,6 @@ func (c *command) serve(ctx context.Context, args []string) (err error) {
 		return fmt.Errorf("%w: serve needs --addr", errUsage)
 	}
 	opts := c.options(f, nil)
-	c.reportGaps(&opts)
 	client, err := fogispubsub.FromEnv(opts)
 	if err != nil {
 		return err
@@ -47,6 +46,7 @@ func (c *command) serve(ctx context.Context, args []string) (err error) {
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      time.Minute, // more than a message may take to be handled
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/PitchConnect/fogispubsub"
-	"github.com/PitchConnect/fogispubsub/subscriber"
 )
 
 // errEnough refuses messages after --count was reached.
@@ -28,7 +27,6 @@ func (c *command) subscribe(ctx context.Context, args []string) (err error) {
 	}
 	opts := c.options(f, nil)
 	opts.Subscriber.Channels = channels
-	c.reportGaps(&opts)
 	client, err := fogispubsub.FromEnv(opts)
 	if err != nil {
 		return err
@@ -65,11 +63,6 @@ func (c *command) subscribe(ctx context.Context, args []string) (err error) {
 		}
 		return nil
 	}
-}
-
-// reportGaps tells of every gap on standard error.
-func (c *command) reportGaps(opts *fogispubsub.Options) {
-	opts.Subscriber.OnGap = func(g subscriber.Gap) { fmt.Fprintln(c.stderr, "gap:", g) }
 }
 
 // announce says on standard error when all channels are confirmed.
