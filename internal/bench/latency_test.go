@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/PitchConnect/fogispubsub"
@@ -13,35 +14,33 @@ import (
 	"github.com/PitchConnect/fogispubsub/subscriber"
 )
 
-// statusInterval is the pace of the latency row.
+// statusInterval is the pace of the latency rows.
 const statusInterval = time.Millisecond
 
 // stopwatch takes the time of each message from before it is published to
 // within its handler. Messages keep their order, so they need no mark.
 type stopwatch struct {
-	tally    *tally
-	sent     []time.Time
-	taken    []float64 // in µs, of this slice
-	all      []float64 // of the slices before
-	received int
+	tally *tally
+	sent  []time.Time // of the running slice
+	first int         // how many were taken before it
+	taken []float64   // in µs
 }
 
 func newStopwatch() *stopwatch { return &stopwatch{tally: newTally()} }
 
 // arrived is called by the one reader.
 func (s *stopwatch) arrived() {
-	now := time.Now()
-	s.taken[s.received] = float64(now.Sub(s.sent[s.received])) / float64(time.Microsecond)
-	s.received++
+	sent := s.sent[len(s.taken)-s.first]
+	s.taken = append(s.taken, float64(time.Since(sent))/float64(time.Microsecond))
 	s.tally.one()
 }
 
-// paced is a side that publishes one message each interval.
-func (s *stopwatch) paced(publish func(t *testing.T)) contender {
+// paced is a side that makes a message and publishes it, once each interval.
+// The clock starts between the two.
+func (s *stopwatch) paced(next func(t *testing.T) []byte, publish func(t *testing.T, body []byte)) contender {
 	return contender{
 		prepare: func(_ *testing.T, n int) {
-			s.all = append(s.all, s.taken...)
-			s.sent, s.taken, s.received = make([]time.Time, n), make([]float64, n), 0
+			s.sent, s.first = make([]time.Time, n), len(s.taken)
 			s.tally.expect(n)
 		},
 		work: func(t *testing.T, n int) {
@@ -50,62 +49,101 @@ func (s *stopwatch) paced(publish func(t *testing.T)) contender {
 			defer ticker.Stop()
 			for i := range n {
 				<-ticker.C
+				body := next(t)
 				s.sent[i] = time.Now()
-				publish(t)
+				publish(t, body)
 			}
 			s.tally.wait(t)
 		},
 	}
 }
 
-// slices ends the recording so far and returns it, without the first slices
-// of n messages, which warmed up.
-func (s *stopwatch) since(count int) []float64 {
-	s.all, s.taken = append(s.all, s.taken...), nil
-	return s.all[count:]
-}
-
-// latency compares the median times of both sides as the ratio of their
-// inverses: above 1, the SDK is the faster one.
-func latency(t *testing.T, server *realredis.Server) *result {
-	sdk, hand := newStopwatch(), newStopwatch()
-	client := newClient(t, server, fogispubsub.Options{
-		Subscriber: subscriber.Options{ChannelNames: map[message.Type]string{message.TypeProcessingStatus: message.ChannelProcessingStatus}},
-	})
+// statusHandler is the SDK's side of reading statuses from channel.
+func statusHandler(t *testing.T, server *realredis.Server, watch *stopwatch, channel string) *fogispubsub.Client {
+	t.Helper()
+	client := newClient(t, server, fogispubsub.Options{Subscriber: subscriber.Options{
+		ChannelNames: map[message.Type]string{message.TypeProcessingStatus: channel},
+	}})
 	fogispubsub.On(client, func(context.Context, message.Message[message.ProcessingStatus]) error {
-		sdk.arrived()
+		watch.arrived()
 		return nil
 	})
 	run(t, client)
-	sdkSide := sdk.paced(func(t *testing.T) {
-		_, err := client.Publish(t.Context(), status())
-		require.NoError(t, err)
-	})
+	return client
+}
 
-	listener := newReader(t, server, handChannel, nil) // its gate stays open
+// bareLoop is the other side.
+func bareLoop(t *testing.T, server *realredis.Server, watch *stopwatch, channel string) {
+	t.Helper()
+	listener := newReader(t, server, channel, nil) // its gate stays open
 	listener.loop(t, server, func(string) error {
-		hand.arrived()
+		watch.arrived()
 		return nil
 	})
-	conn, body := newHand(t, handOptions(server)), encoded(t, status(), 1)
-	handSide := hand.paced(func(t *testing.T) {
-		require.NoError(t, conn.Publish(t.Context(), handChannel, body).Err())
-	})
+}
 
+func publishTo(conn *redis.Client, channel string) func(*testing.T, []byte) {
+	return func(t *testing.T, body []byte) {
+		require.NoError(t, conn.Publish(t.Context(), channel, body).Err())
+	}
+}
+
+// latencyReceive compares the handler with the bare loop. A hand-written
+// PUBLISH of a fresh message feeds both.
+func latencyReceive(t *testing.T, server *realredis.Server) *result {
+	sdk, hand := newStopwatch(), newStopwatch()
+	client := statusHandler(t, server, sdk, sdkChannel)
+	bareLoop(t, server, hand, handChannel)
+	conn := newHand(t, handOptions(server))
+	fresh := func() func(t *testing.T) []byte {
+		n, p := uint64(0), status()
+		return func(t *testing.T) []byte {
+			n++
+			return encoded(t, p, n)
+		}
+	}
+	r := compareLatency(t, sdk, hand, sdk.paced(fresh(), publishTo(conn, sdkChannel)), hand.paced(fresh(), publishTo(conn, handChannel)))
+	require.Zero(t, client.Stats().Subscriber.Gaps)
+	return r
+}
+
+// latencyBoth compares both halves of the SDK with a bare PUBLISH of bytes at
+// hand and a bare loop.
+func latencyBoth(t *testing.T, server *realredis.Server) *result {
+	sdk, hand := newStopwatch(), newStopwatch()
+	client := statusHandler(t, server, sdk, message.ChannelProcessingStatus)
+	bareLoop(t, server, hand, handChannel)
+	p := status()
+	body := encoded(t, p, 1)
+	none := func(*testing.T) []byte { return nil }
+	same := func(*testing.T) []byte { return body }
+	publish := func(t *testing.T, _ []byte) {
+		_, err := client.Publish(t.Context(), p)
+		require.NoError(t, err)
+	}
+	return compareLatency(t, sdk, hand, sdk.paced(none, publish), hand.paced(same, publishTo(newHand(t, handOptions(server)), handChannel)))
+}
+
+// compareLatency compares the median times of both sides as the ratio of their
+// inverses: above 1, the SDK is the faster one.
+func compareLatency(t *testing.T, sdk, hand *stopwatch, sdkSide, handSide contender) *result {
+	t.Helper()
 	n := slice(250, 10)
 	measure(t, sdkSide, n)
 	measure(t, handSide, n)
-	sdk.since(0)
-	hand.since(0)
+	warm := len(sdk.taken)
 	r := &result{compared: true}
 	for pair := range *pairs {
-		before := len(sdk.all)
+		before := len(sdk.taken)
 		a, b := pairOf(t, sdkSide, handSide, n, pair%2 == 1)
-		r.values = append(r.values, median(hand.since(before))/median(sdk.since(before)))
+		r.values = append(r.values, median(hand.taken[before:])/median(sdk.taken[before:]))
 		r.sdk, r.hand = r.sdk.plus(a), r.hand.plus(b)
 	}
-	sdkTimes, handTimes := sdk.since(n), hand.since(n)
-	r.fact("SDK p50 %.0f µs, p99 %.0f µs; bare loop p50 %.0f µs, p99 %.0f µs",
-		median(sdkTimes), quantile(sdkTimes, 0.99), median(handTimes), quantile(handTimes, 0.99))
+	for _, side := range []struct {
+		name  string
+		taken []float64
+	}{{"SDK", sdk.taken[warm:]}, {"by hand", hand.taken[warm:]}} {
+		r.fact("%s: p50 %.0f µs, p99 %.0f µs", side.name, median(side.taken), quantile(side.taken, 0.99))
+	}
 	return r
 }

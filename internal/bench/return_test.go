@@ -15,6 +15,9 @@ import (
 	"github.com/PitchConnect/fogispubsub/message"
 )
 
+// settled is how many messages are handled between a return and the next kill.
+const settled = 50
+
 // returnAfterKill kills the subscriber's connection while statuses are being
 // published and takes the time from before the kill to the handling of a
 // status that was published after it.
@@ -22,11 +25,13 @@ func returnAfterKill(t *testing.T, server *realredis.Server) *result {
 	client := newClient(t, server, fogispubsub.Options{})
 	var killed atomic.Int64 // when, in µs; zero while no kill waits for its return
 	returned := make(chan time.Time, 1)
+	handled := newTally()
 	fogispubsub.On(client, func(_ context.Context, m message.Message[message.ProcessingStatus]) error {
 		if at := killed.Load(); at != 0 && m.Timestamp.UnixMicro() > at {
 			killed.Store(0)
 			returned <- time.Now()
 		}
+		handled.one()
 		return nil
 	})
 	run(t, client)
@@ -36,6 +41,8 @@ func returnAfterKill(t *testing.T, server *realredis.Server) *result {
 	admin := newHand(t, handOptions(server))
 	r := &result{unit: "ms"}
 	for range slice(*pairs, 2) {
+		handled.expect(settled)
+		handled.wait(t)
 		begin := time.Now()
 		n, err := admin.ClientKillByFilter(t.Context(), "TYPE", "pubsub").Result()
 		require.NoError(t, err)
