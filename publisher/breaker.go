@@ -13,8 +13,8 @@ import (
 const (
 	// openFor is how long Redis is left alone after a failure.
 	openFor = time.Second
-	// pingInCall bounds the PING that a Publish pays when nobody runs Run: the
-	// fallback must begin within 50 ms.
+	// pingInCall bounds the PING that a Publish pays when Run did not come
+	// before it: the fallback must begin within 50 ms.
 	pingInCall = 40 * time.Millisecond
 	// pingInRun bounds the PING of Run.
 	pingInRun = time.Second
@@ -29,11 +29,10 @@ const (
 // OOM) or knows too few listeners answers at once, so that asking again costs
 // nothing and lets the next message through as soon as the cause is gone.
 type breaker struct {
-	conn    redis.UniversalClient
-	state   *gobreaker.TwoStepCircuitBreaker[struct{}]
-	opened  chan struct{} // wakes Run
-	running atomic.Int32  // calls of Run
-	closed  atomic.Uint64 // how often it closed
+	conn   redis.UniversalClient
+	state  *gobreaker.TwoStepCircuitBreaker[struct{}]
+	opened chan struct{} // wakes Run
+	closed atomic.Uint64 // how often it closed
 
 	mu    sync.Mutex
 	cause error // why it opened last
@@ -72,9 +71,6 @@ func (b *breaker) admit(ctx context.Context) (period uint64, ok bool) {
 		return period, true
 	case gobreaker.StateOpen:
 		return period, false
-	}
-	if b.running.Load() > 0 {
-		return period, false // Run pings
 	}
 	ok = b.probe(ctx, pingInCall)
 	return b.closed.Load(), ok
@@ -137,8 +133,6 @@ func (b *breaker) why() (cause error, since time.Time) {
 // A disabled Publisher's Run only waits. Call it once.
 func (p *Publisher) Run(ctx context.Context) error {
 	b := p.breaker
-	b.running.Add(1)
-	defer b.running.Add(-1)
 	for {
 		if b.state.State() == gobreaker.StateClosed {
 			select {

@@ -154,7 +154,7 @@ func (p *Publisher) Publish(ctx context.Context, payload message.Payload, opts .
 			// The only attempt was answered: nobody reads body any more.
 			l.reuse(body)
 		}
-	case ctx.Err() == nil && p.hasFallback(typ):
+	case p.hasFallback(typ) && ended(ctx) == nil:
 		fallbackErr = p.opts.Fallback.Notify(ctx, message.Outgoing{ID: id, Type: typ, Body: body})
 		if fallbackErr == nil {
 			route = RouteFallback
@@ -167,7 +167,7 @@ func (p *Publisher) Publish(ctx context.Context, payload message.Payload, opts .
 	if route == "" {
 		failed = &Error{
 			ID: id, Type: typ, Channel: l.channel, Addr: p.addr, Attempts: r.attempts, Unknown: r.unknown > 0,
-			Redis: r.failures, Fallback: fallbackErr, Err: ctx.Err(),
+			Redis: r.failures, Fallback: fallbackErr, Err: ended(ctx),
 		}
 	}
 	if l.route.changed(route, end) {

@@ -69,7 +69,7 @@ func (p *Publisher) toRedis(ctx context.Context, typ message.Type, l *lane, body
 		again := r.attempts <= p.opts.MaxRetries && !(kind == unknown && p.opts.NoRetryOnTimeout) && !errors.Is(err, redis.ErrClosed)
 		if !again || !p.waitRetry(budget) {
 			// That the caller gave up says nothing about Redis.
-			if ctx.Err() == nil {
+			if ended(ctx) == nil {
 				p.breaker.trip(period, err)
 			}
 			return r
@@ -97,10 +97,22 @@ func (p *Publisher) withBudget(ctx context.Context, typ message.Type, now time.T
 	return context.WithDeadline(ctx, end)
 }
 
+// ended is ctx.Err, but tells of a deadline as soon as it has passed: on a
+// socket it may show before the context's timer has run.
+func ended(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
 // waitRetry pauses before the next attempt. It tells at once when the budget
 // ends before the pause would.
 func (p *Publisher) waitRetry(ctx context.Context) bool {
-	if ctx.Err() != nil {
+	if ended(ctx) != nil {
 		return false
 	}
 	if end, ok := ctx.Deadline(); ok && time.Until(end) <= p.opts.RetryDelay {
