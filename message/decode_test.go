@@ -211,6 +211,18 @@ func TestDecode_bounds(t *testing.T) {
 	_, err = message.Decoder{MaxDepth: 3}.Decode(nested(4))
 	require.EqualError(t, err, "invalid message: payload: is nested deeper than 3 levels (at byte 28)")
 
+	many := func(n int, element string) string { return "[" + strings.Repeat(element+",", n-1) + element + "]" }
+	_, err = message.Decode([]byte(`{"matches":` + many(50_000, "{}") + `}`))
+	require.NoError(t, err)
+	_, err = message.Decode([]byte(`{"matches":` + many(50_001, "{}") + `}`))
+	require.EqualError(t, err, "invalid message: matches[50000]: has more than 50000 elements (at byte 150012)")
+	_, err = message.ParseMatches([]byte(many(50_001, "{}")))
+	require.EqualError(t, err, "invalid message: matches[50000]: has more than 50000 elements (at byte 150001)")
+	e, err := message.Decode([]byte(`{"type":"match_updates","payload":{"detailed_changes":` + many(50_001, "{}") + `}}`))
+	require.NoError(t, err)
+	_, err = message.As[message.MatchUpdates](e)
+	require.EqualError(t, err, "invalid message: payload.detailed_changes: has more than 50000 elements")
+
 	large := []byte(`{"type":"x","payload":{}}` + strings.Repeat(" ", message.DefaultMaxBytes))
 	_, err = message.Decode(large)
 	require.ErrorIs(t, err, message.ErrInvalid)

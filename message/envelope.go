@@ -13,7 +13,8 @@ const (
 )
 
 // Decoder holds the bounds of decoding. The zero value is ready to use; a
-// Decoder may be used by several goroutines.
+// Decoder may be used by several goroutines. A list of more than 50 000
+// matches or changes is refused whatever the bounds.
 type Decoder struct {
 	// MaxBytes is the largest message in bytes. Zero: DefaultMaxBytes;
 	// negative: no bound.

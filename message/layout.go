@@ -110,7 +110,7 @@ func (c *contents) read(s *scanner, at int) int {
 	case at < len(s.data) && s.data[at] == '{':
 		end = s.members(at, 2, func(key []byte, at int) int { return c.member(s, key, at, 2) })
 	case at < len(s.data) && s.data[at] == '[':
-		c.matches, end = s.elements(nil, at, 2)
+		c.matches, end = s.elements(at, 2)
 	default:
 		end = s.value(at, 1)
 	}
@@ -129,7 +129,7 @@ func (c *contents) member(s *scanner, key []byte, at, depth int) int {
 		part = &c.list
 		if at < len(s.data) && s.data[at] == '[' {
 			var end int
-			if c.matches, end = s.elements(nil, at, depth+1); end > 0 {
+			if c.matches, end = s.elements(at, depth+1); end > 0 {
 				c.list = s.data[at:end:end]
 			}
 			return end

@@ -33,7 +33,10 @@ func ParseMatches(array []byte) ([]Match, error) {
 		return nil, wantError("matches", "a list", list)
 	}
 	s := scanner{data: list, max: maxNesting}
-	spans, _ := s.elements(nil, 0, 1)
+	spans, end := s.elements(0, 1)
+	if end < 0 {
+		return nil, within("matches", s.err())
+	}
 	matches := make([]Match, len(spans))
 	for n, raw := range spans {
 		if raw[0] != '{' {

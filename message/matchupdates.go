@@ -60,8 +60,11 @@ func (m *MatchUpdates) read(found contents, zone *time.Location) error {
 		m.Matches[i].read(raw)
 	}
 	if found.changes != nil {
-		n := 0
-		for w := walk(found.changes); w.next(); n++ {
+		path, n := under(found.path, "detailed_changes"), 0
+		for w := walkRaw(found.changes); w.step(); n++ {
+			if n == maxElements {
+				return refuse(path, whyMany)
+			}
 			switch w.first() {
 			case '{':
 				var c Change
@@ -69,7 +72,7 @@ func (m *MatchUpdates) read(found contents, zone *time.Location) error {
 				m.Changes = append(m.Changes, c)
 			case 'n': // as good as missing
 			default:
-				return wantError(at(under(found.path, "detailed_changes"), n), "an object", w.value())
+				return wantError(at(path, n), "an object", w.value())
 			}
 		}
 	}

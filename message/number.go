@@ -56,12 +56,14 @@ func digits(data []byte, i int) int {
 	return i
 }
 
-// isNumber tells whether text is a JSON number.
+// isNumber tells whether text is a JSON number, of a length that anything could
+// mean.
 func isNumber(text string) bool {
-	if text == "" || text[0] != '-' && text[0]-'0' > 9 {
+	if text == "" || len(text) > 64 || text[0] != '-' && text[0]-'0' > 9 {
 		return false
 	}
-	s := scanner{data: []byte(text)}
+	var room [64]byte
+	s := scanner{data: append(room[:0], text...)}
 	return s.number(0) == len(text)
 }
 

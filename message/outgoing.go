@@ -106,8 +106,8 @@ func (h *Header) validate() error {
 			return err
 		}
 	}
-	if y := h.Timestamp.UTC().Year(); y < 0 || y > 9999 {
-		return refuse("timestamp", "the year does not have four digits")
+	if y := h.Timestamp.UTC().Year(); y < 1 || y > 9999 {
+		return refuse("timestamp", "the year lies outside 1 to 9999")
 	}
 	return nil
 }

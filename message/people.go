@@ -1,7 +1,8 @@
 package message
 
 // readOfficials reads a list of officials: objects, or names alone. Anything
-// else in it is skipped; anything but a list is none.
+// else in it is skipped, and so is one of whom nothing is known; anything but
+// a list is none.
 func readOfficials(w *walker) []Official {
 	if w.first() != '[' {
 		return nil
@@ -16,7 +17,7 @@ func readOfficials(w *walker) []Official {
 			list = append(list, Official{})
 			list[len(list)-1].read(w)
 			if list[len(list)-1] == (Official{}) {
-				list = list[:len(list)-1] // nothing is known
+				list = list[:len(list)-1]
 			}
 		case '"':
 			if name := given(w.string()); name != "" {
@@ -98,7 +99,8 @@ func (o *Official) read(w *walker) {
 	fill(&o.City, other.City)
 }
 
-// readContacts reads a list of contacts; what is no object is skipped.
+// readContacts reads a list of contacts; what is no object, or tells nothing,
+// is skipped.
 func readContacts(w *walker) []Contact {
 	if w.first() != '[' {
 		return nil
@@ -111,7 +113,13 @@ func readContacts(w *walker) []Contact {
 			}
 			list = append(list, Contact{})
 			list[len(list)-1].read(w)
+			if list[len(list)-1] == (Contact{}) {
+				list = list[:len(list)-1]
+			}
 		}
+	}
+	if len(list) == 0 {
+		return nil
 	}
 	return list
 }

@@ -27,7 +27,7 @@ var genOfficial = rapid.Custom(func(t *rapid.T) message.Official {
 
 var genContact = rapid.Custom(func(t *rapid.T) message.Contact {
 	return message.Contact{
-		PersonID: number.Draw(t, "person"), TeamID: number.Draw(t, "team"), TeamName: text.Draw(t, "name"),
+		PersonID: number.Draw(t, "person"), TeamID: number.Draw(t, "team"), TeamName: "t" + text.Draw(t, "name"),
 		ClubID: number.Draw(t, "club"), Name: text.Draw(t, "name"), Mobile: text.Draw(t, "mobile"),
 		Phone: text.Draw(t, "phone"), WorkPhone: text.Draw(t, "work"), Email: text.Draw(t, "email"),
 		Address: text.Draw(t, "address"), CareOf: text.Draw(t, "care"), PostalCode: text.Draw(t, "code"),

@@ -6,6 +6,10 @@ import "fmt"
 // recurses once for each level.
 const maxNesting = 10_000
 
+// maxElements bounds a list of matches or changes. An element may be two bytes
+// long, and what it is read into takes some hundred times as many.
+const maxElements = 50_000
+
 // What can be wrong with the bytes themselves.
 const (
 	whyTruncated = "ends in the middle of a value: it was cut off on the way"
@@ -15,6 +19,7 @@ const (
 	whyEscape    = "holds an unknown escape inside a string"
 	whyNumber    = "holds a number that JSON does not allow"
 	whyBare      = "holds NaN or Infinity, which is not JSON: write null"
+	whyMany      = "has more than 50000 elements"
 	whyUTF8      = "holds invalid UTF-8"
 )
 
@@ -240,36 +245,37 @@ func (s *scanner) key(i int) []byte {
 	return s.data[i : end-1]
 }
 
-// elements reads the list at i as array does and appends the span of each
-// element to dst.
-func (s *scanner) elements(dst []span, i, depth int) ([]span, int) {
+// elements reads the list at i as array does and returns the span of each
+// element.
+func (s *scanner) elements(i, depth int) ([]span, int) {
 	if depth > s.max {
-		return dst, s.fail(i, fmt.Sprintf("is nested deeper than %d levels", s.max))
+		return nil, s.fail(i, fmt.Sprintf("is nested deeper than %d levels", s.max))
 	}
 	i = s.space(i + 1)
 	if i < len(s.data) && s.data[i] == ']' {
-		return dst, i + 1
+		return nil, i + 1
 	}
+	list := make([]span, 0, 16)
 	for {
 		begin := i
 		if i = s.value(i, depth); i < 0 {
-			return dst, -1
+			return nil, -1
 		}
-		if dst == nil {
-			dst = make([]span, 0, 16)
+		if len(list) == maxElements {
+			return nil, s.fail(begin, whyMany)
 		}
-		dst = append(dst, s.data[begin:i:i])
+		list = append(list, s.data[begin:i:i])
 		i = s.space(i)
 		if i >= len(s.data) {
-			return dst, s.fail(i, whyTruncated)
+			return nil, s.fail(i, whyTruncated)
 		}
 		switch s.data[i] {
 		case ',':
 			i = s.space(i + 1)
 		case ']':
-			return dst, i + 1
+			return list, i + 1
 		default:
-			return dst, s.fail(i, whySyntax)
+			return nil, s.fail(i, whySyntax)
 		}
 	}
 }

@@ -57,8 +57,11 @@ func parseTime(text string, zone *time.Location) (t time.Time, certain, ok bool)
 		}
 		certain, zone = true, time.UTC
 	}
-	t = time.Date(year, time.Month(month), day, hour, minute, second, nanos, zone)
-	return t.Add(-offset), certain, true
+	t = time.Date(year, time.Month(month), day, hour, minute, second, nanos, zone).Add(-offset)
+	if y := t.UTC().Year(); y < 1 || y > 9999 || t.IsZero() {
+		return time.Time{}, false, false // could not be written again
+	}
+	return t, certain, true
 }
 
 // parseDate reads YYYY-MM-DD at the head of text.

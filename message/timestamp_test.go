@@ -40,6 +40,9 @@ func TestTimestamp_everySpelling(t *testing.T) {
 		"+031-05-06T15:00:00Z":                "",
 		"2031-05-06T15:00:00.123456Z and yet": "",
 		"1935846000":                          "",
+		"0001-01-01T00:00:00+02:00":           "",
+		"9999-12-31T23:59:59-02:00":           "",
+		"9999-12-31T23:59:59Z":                "9999-12-31T23:59:59Z",
 	} {
 		quoted, err := json.Marshal(text)
 		require.NoError(t, err)
