@@ -126,11 +126,12 @@ func (b *breaker) why() (cause error, since time.Time) {
 	return b.cause, b.since
 }
 
-// Run looks after Redis until ctx ends and then returns nil: whenever Redis was
-// found not to work it sends a PING a second, and the first that succeeds lets
+// Run looks after Redis until ctx ends, and then returns nil within a second:
+// whenever Redis was found not to work it sends a PING a second later, waits
+// for the answer for a second at most, and so on; the first answer lets
 // messages through again. Without Run the first Publish after a second sends
 // that PING, for at most 40 ms, which a distant Redis behind TLS may not meet.
-// A disabled Publisher's Run only waits. Call it once.
+// A disabled Publisher's Run only waits. Call it once at a time.
 func (p *Publisher) Run(ctx context.Context) error {
 	b := p.breaker
 	for {
