@@ -8,24 +8,36 @@ import (
 
 // number checks the number that begins at i.
 func (s *scanner) number(i int) int {
-	data, begin := s.data, i
+	end, ok := endOfNumber(s.data, i)
+	switch {
+	case ok:
+		return end
+	case end >= len(s.data):
+		return s.fail(end, whyTruncated)
+	}
+	return s.fail(i, whyNumber)
+}
+
+// endOfNumber returns the index after the JSON number at i, or where it fails
+// to be one.
+func endOfNumber[T string | []byte](data T, i int) (end int, ok bool) {
 	if data[i] == '-' {
 		i++
 	}
 	switch {
 	case i >= len(data):
-		return s.fail(i, whyTruncated)
+		return i, false
 	case data[i] == '0':
 		i++
 	case data[i]-'1' <= 8:
 		i = digits(data, i)
 	default:
-		return s.fail(begin, whyNumber)
+		return i, false
 	}
 	if i < len(data) && data[i] == '.' {
 		from := i + 1
 		if i = digits(data, from); i == from {
-			return s.failNumber(i, begin)
+			return i, false
 		}
 	}
 	if i < len(data) && data[i]|0x20 == 'e' {
@@ -35,36 +47,27 @@ func (s *scanner) number(i int) int {
 		}
 		from := i
 		if i = digits(data, from); i == from {
-			return s.failNumber(i, begin)
+			return i, false
 		}
 	}
-	return i
-}
-
-func (s *scanner) failNumber(i, begin int) int {
-	if i >= len(s.data) {
-		return s.fail(i, whyTruncated)
-	}
-	return s.fail(begin, whyNumber)
+	return i, true
 }
 
 // digits returns the index of the first byte at or after i that is no digit.
-func digits(data []byte, i int) int {
+func digits[T string | []byte](data T, i int) int {
 	for i < len(data) && data[i]-'0' <= 9 {
 		i++
 	}
 	return i
 }
 
-// isNumber tells whether text is a JSON number, of a length that anything could
-// mean.
+// isNumber tells whether text is a JSON number.
 func isNumber(text string) bool {
-	if text == "" || len(text) > 64 || text[0] != '-' && text[0]-'0' > 9 {
+	if text == "" || text[0] != '-' && text[0]-'0' > 9 {
 		return false
 	}
-	var room [64]byte
-	s := scanner{data: append(room[:0], text...)}
-	return s.number(0) == len(text)
+	end, ok := endOfNumber(text, 0)
+	return ok && end == len(text)
 }
 
 // parseInt reads an integer as producers write it: 5, "5", 5.0. Anything

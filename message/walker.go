@@ -6,8 +6,9 @@ import "encoding/json"
 type span = json.RawMessage
 
 // walker steps through the members of an object or the elements of a list
-// that was checked before, and checks nothing again. It looks at every byte
-// once: a container is skipped only if nobody went inside it.
+// that was checked before, and checks nothing again (of other bytes step and
+// value give nonsense, but they never panic). It looks at every byte once: a
+// container is skipped only if nobody went inside it.
 //
 // Strings that it gives are parts of text, one copy of the JSON.
 type walker struct {
@@ -92,7 +93,7 @@ func (w *walker) step() bool {
 		w.end = endOfWord(raw, i)
 	}
 	w.i = w.end
-	return w.end <= len(raw)
+	return w.end > i && w.end <= len(raw) // else it was never checked
 }
 
 // endOfContainer returns the index after the valid object or list at i, more
