@@ -65,7 +65,7 @@ func (s *Subscriber) Dispatch(ctx context.Context, channel string, data []byte) 
 		return result, o.err
 	case <-ctx.Done():
 	}
-	if d.state.CompareAndSwap(waiting, withdrawn) {
+	if l.queue.withdraw(d) {
 		l.counts.withdrawn.Add(1)
 		return result, fmt.Errorf("subscriber: %q message withdrawn before its turn: %w: %w", l.typ, context.Cause(ctx), message.ErrBusy)
 	}

@@ -62,6 +62,7 @@ func (k *keeper) keep(ctx context.Context) error {
 	defer k.stop()
 	waits := fullJitter(reconnectDelay, reconnectDelayMax)
 	for {
+		began := time.Now()
 		up, err := k.open(ctx)
 		if ctx.Err() != nil {
 			return nil
@@ -76,8 +77,11 @@ func (k *keeper) keep(ctx context.Context) error {
 			return fmt.Errorf("subscriber: %w%s", err, cure(err))
 		}
 		if up {
-			if _, ok := k.returns.take(time.Now()); ok {
+			now := time.Now()
+			if now.Sub(began) > reconnectDelayMax {
 				waits.Reset()
+			}
+			if _, ok := k.returns.take(now); ok {
 				continue
 			}
 		}
@@ -164,6 +168,9 @@ func (k *keeper) confirmed(s *session) bool {
 		outage.To = now
 		k.run.reportGap(*outage)
 	}
+	k.mu.Lock()
+	k.set(StateSubscribed, now)
+	k.mu.Unlock()
 	logs := &k.run.s.logs
 	logs.line(s.ctx, logs.resumed, slog.LevelInfo, "subscribed", slog.String("session", k.name),
 		slog.String("channel", strings.Join(k.channels, ",")), slog.Int("epoch", epoch), slog.Int("attempt", attempts))
@@ -176,10 +183,6 @@ func (k *keeper) confirmed(s *session) bool {
 	if k.run.up.Add(1) == int64(len(k.run.keepers)) && k.run.opts.OnSubscribed != nil {
 		k.run.callback("OnSubscribed", k.run.opts.OnSubscribed)
 	}
-
-	k.mu.Lock()
-	k.set(StateSubscribed, now)
-	k.mu.Unlock()
 	return true
 }
 

@@ -26,20 +26,12 @@ type lane struct {
 type delivery struct {
 	env  *message.Envelope
 	size int
-	// state says who may act on the delivery: the lane that took it, or the
-	// Dispatch that withdrew it before.
-	state atomic.Int32
+	// settled is set by the goroutine that took the delivery.
+	settled bool
 	// outcome tells the waiting Dispatch; nil for pub/sub. It has room for the
 	// one value that is ever sent.
 	outcome chan outcome
 }
-
-const (
-	waiting int32 = iota
-	taken
-	settled
-	withdrawn
-)
 
 type outcome struct {
 	duplicate bool
@@ -65,9 +57,6 @@ func (l *lane) work() {
 
 // process brings one message to its outcome.
 func (l *lane) process(d *delivery) {
-	if !d.state.CompareAndSwap(waiting, taken) {
-		return
-	}
 	ctx := l.run.handlers
 	key, dedupe := l.window.key(&d.env.Header)
 	for {
@@ -137,7 +126,7 @@ func (l *lane) call(ctx context.Context, e *message.Envelope) (err error) {
 
 // duplicate settles a message of which a copy was handled.
 func (l *lane) duplicate(d *delivery) {
-	d.state.Store(settled)
+	d.settled = true
 	l.counts.duplicates.Add(1)
 	logs := &l.run.s.logs
 	logs.message(l.run.handlers, logs.duplicate, slog.LevelDebug, "duplicate not handled", &d.env.Header, d.size, 0, nil)
@@ -149,9 +138,10 @@ func (l *lane) duplicate(d *delivery) {
 // settle counts, remembers, logs and reports what became of a message. With
 // no attempts it was left over by the drain.
 func (l *lane) settle(d *delivery, attempts int, err error) {
-	if !d.state.CompareAndSwap(taken, settled) {
+	if d.settled { // OnError ended the goroutine
 		return
 	}
+	d.settled = true
 	handled := attempts > 0 && err == nil
 	if key, dedupe := l.window.key(&d.env.Header); dedupe && attempts > 0 {
 		l.window.settle(key, handled, time.Now())

@@ -2,6 +2,7 @@ package subscriber
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -92,16 +93,7 @@ func (q *queue) take() (d *delivery, done bool) {
 	d = q.items[q.head]
 	q.items[q.head] = nil
 	q.head++
-	q.bytes -= int64(d.size)
-	left := len(q.items) - q.head
-	if left == 0 {
-		q.items, q.head = q.items[:0], 0
-	}
-	var space chan struct{}
-	// A putter is woken for a quarter of the room, not for each message.
-	if q.space != nil && left <= q.maxMessages*3/4 && q.bytes <= q.maxBytes*3/4 {
-		space, q.space = q.space, nil
-	}
+	space, left := q.removed(d)
 	q.mu.Unlock()
 	if space != nil {
 		close(space)
@@ -110,6 +102,37 @@ func (q *queue) take() (d *delivery, done bool) {
 		q.signal()
 	}
 	return d, false
+}
+
+// withdraw removes d, unless it has been taken.
+func (q *queue) withdraw(d *delivery) bool {
+	q.mu.Lock()
+	at := slices.Index(q.items[q.head:], d)
+	if at < 0 {
+		q.mu.Unlock()
+		return false
+	}
+	q.items = slices.Delete(q.items, q.head+at, q.head+at+1)
+	space, _ := q.removed(d)
+	q.mu.Unlock()
+	if space != nil {
+		close(space)
+	}
+	return true
+}
+
+// removed counts d out. The channel that it returns, if any, must be closed.
+func (q *queue) removed(d *delivery) (space chan struct{}, left int) {
+	q.bytes -= int64(d.size)
+	left = len(q.items) - q.head
+	if left == 0 {
+		q.items, q.head = q.items[:0], 0
+	}
+	// A putter is woken for a quarter of the room, not for each message.
+	if q.space != nil && left <= q.maxMessages*3/4 && q.bytes <= q.maxBytes*3/4 {
+		space, q.space = q.space, nil
+	}
+	return space, left
 }
 
 // next waits for a message. It returns nil when the queue is closed and empty.

@@ -89,10 +89,9 @@ func (r *run) keep(k *keeper) {
 func newCommandClient(options *redis.Options, idle time.Duration) *redis.Client {
 	o := *options
 	o.Dialer = dialer{options, idle}.dial
-	o.Protocol, o.MaxRetries, o.DialerRetries = 2, -1, 1
-	o.PoolSize, o.MinIdleConns, o.MaxActiveConns, o.PipelinePoolSize = 2, 0, 2, -1
+	o.PoolSize, o.MaxActiveConns = 2, 2
 	o.ContextTimeoutEnabled = true
-	o.Limiter, o.ClientSideCache, o.ClientSideCacheConfig, o.PushNotificationProcessor = nil, nil, nil, nil
+	plain(&o)
 	return redis.NewClient(&o)
 }
 

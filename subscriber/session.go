@@ -13,6 +13,7 @@ import (
 	"unsafe"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/PitchConnect/fogispubsub/message"
 )
@@ -65,13 +66,23 @@ func newSession(parent context.Context, k *keeper) *session {
 	s.ctx, s.cancel = context.WithCancelCause(parent)
 	o := *k.run.s.redis
 	o.Dialer = s.dial
-	o.Protocol, o.MaxRetries, o.DialerRetries = 2, -1, 1
-	o.PoolSize, o.MinIdleConns, o.PipelinePoolSize = 1, 0, -1
+	o.PoolSize = 1
 	o.ReadTimeout, o.WriteTimeout = k.run.opts.HandshakeTimeout, s.idle
-	o.Limiter, o.ClientSideCache, o.ClientSideCacheConfig, o.PushNotificationProcessor = nil, nil, nil, nil
+	plain(&o)
 	s.client = redis.NewClient(&o)
 	s.pubsub = s.client.Subscribe(s.ctx)
 	return s
+}
+
+// plain switches off what go-redis would do by itself on a connection of
+// ours: count on a shared breaker, cache, and watch for maintenance, for which
+// it would resolve the host name outside of every context.
+func plain(o *redis.Options) {
+	o.Protocol, o.MaxRetries, o.DialerRetries = 2, -1, 1
+	o.MinIdleConns, o.PipelinePoolSize = 0, -1
+	o.Limiter, o.PushNotificationProcessor = nil, nil
+	o.ClientSideCache, o.ClientSideCacheConfig = nil, nil
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 }
 
 // dial opens the session's only connection. Closing it with the session's
