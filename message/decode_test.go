@@ -259,6 +259,7 @@ func TestPeekType(t *testing.T) {
 		`{`:                          "",
 		`{"type`:                     "",
 		`{"type":`:                   "",
+		`{"type":,"type":"x"}`:       "",
 		`{"type":"match_upd`:         "",
 		`{"a":[[`:                    "",
 		`{"a":"\`:                    "",
