@@ -45,8 +45,12 @@ type session struct {
 	held  []*redis.Message // arrived before up
 	// readTo is a time before which nothing can have been published that was
 	// not read: see Gap.From.
-	readTo     time.Time
-	stalledFor time.Duration // waiting for full lanes since readTo
+	readTo time.Time
+	// stalledFor is the time spent waiting for full lanes, and stalledAtPing
+	// what it was when the newest PING was sent.
+	stalledFor    atomic.Int64
+	stalledAtPing atomic.Int64
+	stalledAtFrom int64 // stalledAtPing of the PING of readTo
 
 	helpers sync.WaitGroup // the goroutines of ping and probe
 	pong    chan struct{}
@@ -226,6 +230,7 @@ func (s *session) startHelpers(probes bool) {
 func (s *session) pingLoop() {
 	for {
 		sent := time.Since(s.began)
+		s.stalledAtPing.Store(s.stalledFor.Load())
 		if err := s.pubsub.Ping(s.ctx, strconv.FormatInt(int64(sent), 10)); err != nil {
 			s.cancel(fmt.Errorf("sending PING: %w", err))
 			return
@@ -248,7 +253,7 @@ func (s *session) ponged(payload string) {
 	if err != nil || sent < 0 || time.Duration(sent) > now {
 		return // no answer to a PING of ours; the next read deadline decides
 	}
-	s.readTo, s.stalledFor = s.began.Add(time.Duration(sent)), 0
+	s.readTo, s.stalledAtFrom = s.began.Add(time.Duration(sent)), s.stalledAtPing.Load()
 	s.k.update(func(status *SessionStatus) {
 		status.LastPing, status.PingRTT = s.began.Add(now), now-time.Duration(sent)
 	})
@@ -282,7 +287,7 @@ func (s *session) receive(m *redis.Message) {
 		return
 	}
 	s.stalled.Store(true)
-	s.stalledFor += l.queue.put(s.ctx, d)
+	s.stalledFor.Add(int64(l.queue.put(s.ctx, d)))
 	s.stalled.Store(false)
 }
 
