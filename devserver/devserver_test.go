@@ -40,10 +40,12 @@ func client(t *testing.T, s *devserver.Server) *redis.Client {
 	return c
 }
 
-// pipeClient is a client over Dial, for bubbles.
+// pipeClient is a client over Dial, for bubbles. Its address is an IP address,
+// because go-redis looks a host name up while it makes a client.
 func pipeClient(t *testing.T, s *devserver.Server) *redis.Client {
 	t.Helper()
 	c := redis.NewClient(&redis.Options{
+		Addr:       "192.0.2.7:6379",
 		MaxRetries: -1,
 		Dialer:     func(context.Context, string, string) (net.Conn, error) { return s.Dial() },
 	})
