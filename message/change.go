@@ -65,7 +65,8 @@ func (c *Change) highPriority() bool {
 func (c *Change) read(raw span, zone *time.Location) {
 	*c = Change{Raw: raw}
 	var other Change
-	for w := walk(raw); w.next(); {
+	w := walk(raw)
+	for w.next() {
 		switch w.key {
 		case "match_id":
 			c.MatchID = readMatchID(&w)

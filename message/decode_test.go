@@ -175,9 +175,80 @@ func TestDecode_probes(t *testing.T) {
 		_, err := message.Decode([]byte(other))
 		require.ErrorIs(t, err, message.ErrInvalid, other)
 	}
-	e, err := message.Decode([]byte(`{"test":true,"matches":[]}`))
-	require.NoError(t, err)
-	require.Equal(t, message.TypeMatchUpdates, e.Type)
+	for data, want := range map[string]message.Type{
+		`{"test":true,"matches":[]}`:              message.TypeMatchUpdates,
+		`{"test":true,"matches":null}`:            message.TypeMatchUpdates,
+		`{"test":true,"type":"x"}`:                "x",
+		`{"test":true,"event_type":"y"}`:          "y",
+		`{"test":true,"type":"x","payload":null}`: "x",
+	} {
+		e, err := message.Decode([]byte(data))
+		require.NoError(t, err)
+		require.Equal(t, want, e.Type)
+	}
+}
+
+func TestDecode_ofKeysThatComeTwiceTheLastCounts(t *testing.T) {
+	t.Parallel()
+	for data, want := range map[string]int{
+		`{"type":"match_updates","payload":{"matches":[{},{}]},"payload":{}}`:                             0,
+		`{"type":"match_updates","payload":{"matches":[{},{}],"matches":null}}`:                           0,
+		`{"type":"match_updates","payload":{"matches":null,"matches":[{}]}}`:                              1,
+		`{"matches":[1],"matches":[{},{}]}`:                                                               2,
+		`{"type":"system_alert","type":"match_updates","payload":5,"payload":{"matches":[{}]}}`:           1,
+		`{"event_type":"matches.all","data":[{},{}],"data":{"matches":[{}]}}`:                             1,
+		`{"type":"match_updates","matches":[{},{},{}],"payload":{"metadata":{}}}`:                         3,
+		`{"type":"match_updates","matches":[{},{},{}],"payload":{"matches":[{}]}}`:                        1,
+		`{"type":"match_updates","payload":{"m\u0061tches":[{}]}}`:                                        1,
+		`{"type":"match_updates","matches":[{}],"payload":null}`:                                          1,
+		`{"type":"match_updates","matches":[{}],"data":[{},{}],"event_type":"matches.all"}`:               1,
+		`{"type":"match_updates","event_type":"service.started","data":[{},{}],"payload":{"matches":[]}}`: 0,
+	} {
+		e, err := message.Decode([]byte(data))
+		require.NoError(t, err, data)
+		require.Equal(t, message.TypeMatchUpdates, e.Type)
+		require.Equal(t, want, e.MatchCount(), data)
+		m, err := message.As[message.MatchUpdates](e)
+		require.NoError(t, err)
+		require.Len(t, m.Payload.Matches, want)
+	}
+}
+
+func TestDecode_seqAndPart(t *testing.T) {
+	t.Parallel()
+	for data, want := range map[string]message.Header{
+		`"seq":{"epoch":"e","n":7},"part":{"n":1,"of":1}`: {Seq: message.Seq{Epoch: "e", N: 7}, Part: message.Part{N: 1, Of: 1}},
+		`"seq":{"epoch":"e","n":18446744073709551615}`:    {Seq: message.Seq{Epoch: "e", N: 18446744073709551615}},
+		`"seq":{"epoch":"e","n":0},"part":{"n":2,"of":1}`: {},
+		`"seq":{"epoch":"e"},"part":{"n":0,"of":1}`:       {},
+		`"seq":5,"part":"two"`:                            {},
+		`"seq":null,"part":[1,2]`:                         {},
+		`"seq":{"n":-1},"part":{"n":1.5,"of":2}`:          {},
+	} {
+		e, err := message.Decode([]byte(`{"type":"x",` + data + `}`))
+		require.NoError(t, err, data)
+		require.Equal(t, want.Seq, e.Seq, data)
+		require.Equal(t, want.Part, e.Part, data)
+	}
+}
+
+func TestAs_detailsOfEveryForm(t *testing.T) {
+	t.Parallel()
+	for data, want := range map[string]map[string]json.RawMessage{
+		`"payload":{"status":"x","details":[1]}`:                              {"details": json.RawMessage("[1]")},
+		`"payload":{"status":"x","details":null,"n":1}`:                       {"n": json.RawMessage("1")},
+		`"payload":{"status":"x","details":{"n":2},"n":1}`:                    {"n": json.RawMessage("2")},
+		`"payload":{"n":1,"details":{},"n":null,"status":"x","timestamp":""}`: {"n": json.RawMessage("null")},
+		`"status":"x","metadata":{},"source":"s"`:                             {"metadata": json.RawMessage("{}")},
+		`"status":"x"`: nil,
+	} {
+		e, err := message.Decode([]byte(`{"type":"processing_status",` + data + `}`))
+		require.NoError(t, err)
+		m, err := message.As[message.ProcessingStatus](e)
+		require.NoError(t, err)
+		require.Equal(t, "x", m.Payload.Status)
+		require.Equal(t, want, m.Payload.Details, data)
+	}
 }
 
 func TestDecode_sharesMemoryWithTheMessage(t *testing.T) {
@@ -228,6 +299,10 @@ func TestDecode_bounds(t *testing.T) {
 	require.ErrorIs(t, err, message.ErrInvalid)
 	_, err = message.Decoder{MaxBytes: -1}.Decode(large)
 	require.NoError(t, err)
+	_, err = message.Decoder{MaxBytes: 12}.Decode([]byte(`{"type":"x"}`))
+	require.NoError(t, err)
+	_, err = message.Decoder{MaxBytes: 11}.Decode([]byte(`{"type":"x"}`))
+	require.ErrorIs(t, err, message.ErrInvalid)
 	_, err = message.Decoder{MaxBytes: 10}.Decode([]byte(`{"type":"x"}`))
 	require.EqualError(t, err, "invalid message: has 12 bytes, more than the 10 allowed: send fewer matches in one message, or raise Decoder.MaxBytes")
 }

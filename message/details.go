@@ -25,7 +25,8 @@ func findDetails(payload span) details {
 		f.all[key] = value
 	}
 	metadata := span(nil)
-	for w := walk(payload); w.next(); {
+	w := walk(payload)
+	for w.next() {
 		switch w.key {
 		case "status":
 			f.status = w.present()
@@ -52,7 +53,8 @@ func findDetails(payload span) details {
 	switch {
 	case inner == nil:
 	case inner[0] == '{':
-		for w := walk(inner); w.next(); {
+		w := walk(inner)
+		for w.next() {
 			put(w.key, w.value())
 		}
 	default:

@@ -202,6 +202,7 @@ func TestEnvelope_AppendPart(t *testing.T) {
 			require.NoError(t, json.Unmarshal(out, &object))
 			require.Len(t, object.Matches, len(matches))
 			require.NotContains(t, string(out), `"matches":null`)
+			require.NotContains(t, string(out), `"data"`, "the event's own matches are not part of this part")
 			if object.Payload != nil {
 				require.Equal(t, object.Matches, object.Payload.Matches)
 			}

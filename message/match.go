@@ -13,13 +13,21 @@ import (
 // match, change Raw or clear it. A match without Raw is written in the FOGIS
 // form, with every key that the calendar needs.
 //
+// The one producer that writes the state as an object exchanges cancelled and
+// interrupted in it; Cancelled and Interrupted have them right. Of officials
+// and contacts those of whom nothing is known are left out.
+//
 // The strings of a decoded match share one copy of its JSON. Printing or
 // logging a Match shows its ID and number only.
 type Match struct {
-	ID          MatchID
-	Number      string // matchnr; leading zeros matter
-	Home, Away  Team
-	Kickoff     time.Time // in Swedish time; zero when unknown
+	ID         MatchID
+	Number     string // matchnr; leading zeros matter
+	Home, Away Team
+	// Kickoff is in Swedish time, to the millisecond, and zero when unknown.
+	// Zero is sent as FOGIS itself marks an unknown time, with 0001-01-01:
+	// every reader can parse that, and no other match of the snapshot waits
+	// for it.
+	Kickoff     time.Time
 	Venue       Venue
 	Competition Competition
 	Cancelled   bool // installd

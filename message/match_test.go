@@ -133,6 +133,7 @@ func TestParseMatch_typeVariance(t *testing.T) {
 		{`{"teams":"Åby IF"}`, func(m message.Match) any { return m.Home.Name + "/" + m.Away.Name }, "Åby IF/"},
 		{`{"teams":{"home":{"name":"Åby IF","logo_id":5},"away":null}}`, func(m message.Match) any { return m.Home }, message.Team{Name: "Åby IF", ClubID: 5}},
 		{`{"lag1namn":12,"lag1lagid":"310001","lag1foreningid":11901.0}`, func(m message.Match) any { return m.Home }, message.Team{Name: "12", ID: 310001, ClubID: 11901}},
+		{`{"lag1lagid":5.5,"lag1foreningid":1e300}`, func(m message.Match) any { return m.Home }, message.Team{}},
 		{`{"venue":"Åbyvallen"}`, func(m message.Match) any { return m.Venue.Name }, "Åbyvallen"},
 		{`{"venue":null,"anlaggningnamn":null}`, func(m message.Match) any { return m.Venue.Name }, ""},
 		{`{"venue":{"name":"N/A","address":""}}`, func(m message.Match) any { return m.Venue.Name }, ""},

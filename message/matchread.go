@@ -83,7 +83,8 @@ type matchReader struct {
 func (m *Match) read(raw span) {
 	*m = Match{Raw: raw}
 	r := matchReader{Match: m}
-	for w := walk(raw); w.next(); {
+	w := walk(raw)
+	for w.next() {
 		r.member(&w)
 	}
 	r.finish()

@@ -81,7 +81,8 @@ func (m *MatchUpdates) read(found contents, zone *time.Location) error {
 }
 
 func (m *MatchUpdates) readMetadata(raw span, zone *time.Location) {
-	for w := walk(raw); w.next(); {
+	w := walk(raw)
+	for w.next() {
 		switch w.key {
 		case "total_matches": // counted anew; some callers write anything here
 		case "has_changes":

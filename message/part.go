@@ -20,7 +20,8 @@ func (e *Envelope) AppendPart(dst []byte, p Part, matches []json.RawMessage) ([]
 	}
 	out := append(dst, '{')
 	var payload span
-	for w := walkRaw(e.data); w.step(); {
+	w := walkRaw(e.data)
+	for w.step() {
 		switch w.rawName() {
 		case "part", "matches":
 			continue
@@ -38,7 +39,8 @@ func (e *Envelope) AppendPart(dst []byte, p Part, matches []json.RawMessage) ([]
 	out = appendList(append(out, `,"matches":`...), matches)
 	if payload != nil {
 		out = appendList(append(out, `,"payload":{"matches":`...), matches)
-		for w := walkRaw(payload); w.step(); {
+		w := walkRaw(payload)
+		for w.step() {
 			if w.rawName() != "matches" {
 				out = append(append(out, ','), w.member()...)
 			}

@@ -9,7 +9,8 @@ func PeekType(data []byte) Type {
 	if len(data) == 0 || data[0] != '{' {
 		return ""
 	}
-	for w := walkRaw(data); w.step(); {
+	w := walkRaw(data)
+	for w.step() {
 		value := w.value()
 		switch string(w.rawKey()) {
 		case "payload", "matches", "data":

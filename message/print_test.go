@@ -56,6 +56,7 @@ func TestPrint_noPersonalData(t *testing.T) {
 			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%c", "%e", "%10.3v", "%T"} {
 				text := fmt.Sprintf(verb, v)
 				require.NotRegexp(t, personal, text, "%s %s %T", name, verb, v)
+				require.Less(t, len(text), 200, "%s %s %T: the bytes of a message in another spelling?", name, verb, v)
 				text = fmt.Sprintf(verb, []any{v, map[string]any{"k": v}, struct{ V any }{v}})
 				require.NotRegexp(t, personal, text, "%s %s in containers %T", name, verb, v)
 			}

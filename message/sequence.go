@@ -6,7 +6,8 @@ import "strconv"
 // by the key, is no number.
 func readSeq(raw span) Seq {
 	var seq Seq
-	for w := walk(raw); w.next(); {
+	w := walk(raw)
+	for w.next() {
 		switch w.key {
 		case "epoch":
 			seq.Epoch = w.string()
@@ -23,7 +24,8 @@ func readSeq(raw span) Seq {
 // readPart reads {"n","of"}; anything that is no part of a whole is none.
 func readPart(raw span) Part {
 	var n, of int64
-	for w := walk(raw); w.next(); {
+	w := walk(raw)
+	for w.next() {
 		switch w.key {
 		case "n":
 			n = w.int()

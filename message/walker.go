@@ -24,6 +24,8 @@ type walker struct {
 }
 
 // walk begins at a valid object or list. Of anything else next gives nothing.
+// The walker is declared before its loop: a loop variable whose address is
+// taken is copied at every turn.
 func walk(raw []byte) walker {
 	return walkText(raw, string(raw))
 }
