@@ -59,9 +59,11 @@ type Options struct {
 // Client posts messages to one receiver. It may be used by several goroutines
 // and owns none.
 type Client struct {
-	target    *url.URL // without user and password
-	redacted  string
-	authorize string // value of the Authorization header, or ""
+	target   *url.URL // without user and password
+	redacted string
+	// authorize gives the value of the Authorization header, or "". A function,
+	// because fmt shows the strings in a Client that is in somebody's field.
+	authorize func() string
 	opts      Options
 	transport http.RoundTripper
 	own       *http.Transport // nil when the transport was given
@@ -99,15 +101,18 @@ func New(target string, opts Options) (*Client, error) {
 	}
 
 	c := &Client{redacted: redact(u), opts: opts.withDefaults(), transport: opts.Transport}
+	c.opts.Token = ""
+	authorization := ""
 	switch {
 	case opts.Token != "":
-		c.authorize = "Bearer " + opts.Token
+		authorization = "Bearer " + opts.Token
 	case u.User != nil:
 		password, _ := u.User.Password()
 		r := http.Request{Header: http.Header{}}
 		r.SetBasicAuth(u.User.Username(), password)
-		c.authorize = r.Header.Get("Authorization")
+		authorization = r.Header.Get("Authorization")
 	}
+	c.authorize = func() string { return authorization }
 	u.User = nil
 	c.target = u
 	if c.transport == nil {

@@ -62,8 +62,8 @@ func (c *Client) request(ctx context.Context, method string) *http.Request {
 	target := *c.target
 	req := (&http.Request{Method: method, URL: &target, Header: http.Header{}, Host: target.Host}).WithContext(ctx)
 	req.Header.Set("User-Agent", "fogispubsub")
-	if c.authorize != "" {
-		req.Header.Set("Authorization", c.authorize)
+	if value := c.authorize(); value != "" {
+		req.Header.Set("Authorization", value)
 	}
 	return req
 }
