@@ -81,8 +81,7 @@ func compare(t *testing.T, sdk, hand contender, n int) *result {
 	r := &result{compared: true}
 	for pair := range *pairs {
 		a, b := pairOf(t, sdk, hand, n, pair%2 == 1)
-		r.values = append(r.values, a.rate()/b.rate())
-		r.sdk, r.hand = r.sdk.plus(a), r.hand.plus(b)
+		r.add(a.rate()/b.rate(), a, b)
 	}
 	return r
 }

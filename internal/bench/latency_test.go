@@ -136,8 +136,7 @@ func compareLatency(t *testing.T, sdk, hand *stopwatch, sdkSide, handSide conten
 	for pair := range *pairs {
 		before := len(sdk.taken)
 		a, b := pairOf(t, sdkSide, handSide, n, pair%2 == 1)
-		r.values = append(r.values, median(hand.taken[before:])/median(sdk.taken[before:]))
-		r.sdk, r.hand = r.sdk.plus(a), r.hand.plus(b)
+		r.add(median(hand.taken[before:])/median(sdk.taken[before:]), a, b)
 	}
 	for _, side := range []struct {
 		name  string
