@@ -3,12 +3,12 @@ package pubsubtest_test
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/PitchConnect/fogispubsub"
+	"github.com/PitchConnect/fogispubsub/internal/logcheck"
 	"github.com/PitchConnect/fogispubsub/message"
 	"github.com/PitchConnect/fogispubsub/pubsubtest"
 )
@@ -17,7 +17,7 @@ import (
 func TestRedis_andRecorder_asAServiceUsesThem(t *testing.T) {
 	t.Parallel()
 	redis := pubsubtest.StartRedis(t)
-	client, err := fogispubsub.FromEnv(fogispubsub.Options{Getenv: redis.Getenv, Logger: slog.New(slog.DiscardHandler)})
+	client, err := fogispubsub.FromEnv(fogispubsub.Options{Getenv: redis.Getenv, Logger: logcheck.New(t)})
 	require.NoError(t, err)
 	defer client.Close()
 	got := pubsubtest.NewRecorder[message.MatchUpdates](t)
