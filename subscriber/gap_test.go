@@ -94,7 +94,7 @@ func TestGap_flappingIsBounded(t *testing.T) {
 		b.dialTimes()
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		require.Less(t, len(b.dialTimes()), 50+3*600)
+		require.Less(t, len(b.dialTimes()), 100+11*600)
 		require.Less(t, len(log.Records()), 400)
 		b.hook(nil)
 		time.Sleep(5 * time.Second)

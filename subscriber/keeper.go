@@ -21,8 +21,8 @@ import (
 const (
 	reconnectDelay    = 100 * time.Millisecond
 	reconnectDelayMax = 5 * time.Second
-	returnBurst       = 50
-	returnPeriod      = 500 * time.Millisecond
+	returnBurst       = 100
+	returnPeriod      = 100 * time.Millisecond
 )
 
 // keeper keeps a session open, for as long as its Run.
