@@ -266,6 +266,63 @@ func TestClient_Publish_lateCopies(t *testing.T) {
 	require.Zero(t, receiver.Stats().Subscriber.Gaps)
 }
 
+// A server that loads its data answers PUBLISH and SUBSCRIBE, and refuses
+// most else.
+func TestClient_Publish_redisLoading(t *testing.T) {
+	t.Parallel()
+	server := realredis.Start(t, "--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024")
+	direct := server.Client(t)
+	pipe := direct.Pipeline()
+	for i := range 1000 {
+		pipe.Set(t.Context(), fmt.Sprintf("key%d", i), strings.Repeat("x", 1100), 0)
+	}
+	_, err := pipe.Exec(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, direct.Save(t.Context()).Err())
+
+	p := newPair(t, server.Addr(), server.Addr(), nil)
+	runSubscribed(t, p.receiver)
+	run(t, p.publisher)
+	p.publishBy(publisher.RoutePubSub)
+	p.requireHandled()
+
+	server.Stop()
+	updates := make([]message.MatchUpdates, 1000) // more than are sent
+	for i := range updates {
+		updates[i] = snapshot(t, 6300000+i, 1)
+	}
+	routes, failed := map[publisher.Route]int{}, make(chan error, 1)
+	go func() {
+		loading := func() bool { return redis.IsLoadingError(direct.Ping(t.Context()).Err()) }
+		for deadline := time.Now().Add(patience); !loading() && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond)
+		}
+		for _, u := range updates {
+			if !loading() {
+				break
+			}
+			receipt, err := p.publisher.Publish(t.Context(), u)
+			if err != nil {
+				failed <- err
+				return
+			}
+			routes[receipt.Route]++
+			p.want = append(p.want, matchIDs(u)...)
+			time.Sleep(50 * time.Millisecond) // some messages over the whole time
+		}
+		failed <- nil
+	}()
+	server.Start() // returns when it has loaded
+	require.NoError(t, receive(t, failed))
+	require.NotEmpty(t, p.want)
+	t.Logf("while Redis was loading: %v", routes)
+	p.requireHandled()
+	p.waitRecovered()
+	p.publishBy(publisher.RoutePubSub)
+	p.requireHandled()
+	p.requireNothingElse()
+}
+
 // With the breaker open the fallback begins at once, with Run and without.
 func TestClient_Publish_breakerOpen(t *testing.T) {
 	t.Parallel()

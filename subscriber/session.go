@@ -114,9 +114,12 @@ func (s *session) run() error {
 	defer s.close()
 	handshake := time.AfterFunc(s.k.run.opts.HandshakeTimeout, func() { s.cancel(errHandshake) })
 	defer handshake.Stop()
-	if err := s.ask(); err != nil {
-		return err
+	// While Redis loads its data it takes subscriptions and refuses PINGs. A
+	// PING first, so that no publisher counts a listener that will not last.
+	if err := s.pubsub.Ping(s.ctx); err != nil {
+		return s.reason(err)
 	}
+	greeted := false
 	for {
 		reply, err := s.pubsub.ReceiveTimeout(s.ctx, s.idle)
 		if err != nil {
@@ -132,7 +135,14 @@ func (s *session) run() error {
 		case *redis.Message:
 			s.receive(reply)
 		case *redis.Pong:
-			s.ponged(reply.Payload)
+			if greeted {
+				s.ponged(reply.Payload)
+				continue
+			}
+			greeted = true
+			if err := s.ask(); err != nil {
+				return err
+			}
 		case *redis.Subscription:
 			if reply.Kind != "subscribe" {
 				return fmt.Errorf("%w: channel %q", errUnsubscribed, reply.Channel)
