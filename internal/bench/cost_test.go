@@ -58,29 +58,32 @@ func (c cost) cpuPerOp() float64 {
 	return float64(c.cpu) / float64(time.Microsecond) / float64(max(c.ops, 1))
 }
 
-// pairOf measures both sides twice, in mirrored order. odd pairs begin with
-// the hand-written side.
-func pairOf(t *testing.T, sdk, hand contender, n int, odd bool) (sdkCost, handCost cost) {
+// pairOf measures both sides twice, in mirrored order, and that as many times
+// as there are rounds. odd pairs begin with the hand-written side.
+func pairOf(t *testing.T, sdk, hand contender, n, rounds int, odd bool) (sdkCost, handCost cost) {
 	t.Helper()
-	for _, sdksTurn := range [4]bool{!odd, odd, odd, !odd} {
-		if sdksTurn {
-			sdkCost = sdkCost.plus(measure(t, sdk, n))
-		} else {
-			handCost = handCost.plus(measure(t, hand, n))
+	for range rounds {
+		for _, sdksTurn := range [4]bool{!odd, odd, odd, !odd} {
+			if sdksTurn {
+				sdkCost = sdkCost.plus(measure(t, sdk, n))
+			} else {
+				handCost = handCost.plus(measure(t, hand, n))
+			}
 		}
 	}
 	return sdkCost, handCost
 }
 
 // compare measures as many pairs as asked for, after a slice of each side to
-// warm up, with n operations in a slice.
-func compare(t *testing.T, sdk, hand contender, n int) *result {
+// warm up, with n operations in a slice. Rounds make up for slices that must be
+// short.
+func compare(t *testing.T, sdk, hand contender, n, rounds int) *result {
 	t.Helper()
 	measure(t, sdk, n)
 	measure(t, hand, n)
 	r := &result{compared: true}
 	for pair := range *pairs {
-		a, b := pairOf(t, sdk, hand, n, pair%2 == 1)
+		a, b := pairOf(t, sdk, hand, n, rounds, pair%2 == 1)
 		r.add(a.rate()/b.rate(), a, b)
 	}
 	return r

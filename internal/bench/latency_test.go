@@ -135,7 +135,7 @@ func compareLatency(t *testing.T, sdk, hand *stopwatch, sdkSide, handSide conten
 	r := &result{compared: true}
 	for pair := range *pairs {
 		before := len(sdk.taken)
-		a, b := pairOf(t, sdkSide, handSide, n, pair%2 == 1)
+		a, b := pairOf(t, sdkSide, handSide, n, 1, pair%2 == 1)
 		r.add(median(hand.taken[before:])/median(sdk.taken[before:]), a, b)
 	}
 	for _, side := range []struct {

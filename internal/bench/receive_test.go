@@ -98,7 +98,7 @@ const (
 )
 
 // receive compares a typed handler with the hand-written reading of the same.
-func receive[P message.Payload](t *testing.T, server *realredis.Server, p P, n int,
+func receive[P message.Payload](t *testing.T, server *realredis.Server, p P, n, rounds int,
 	read func(*digest, message.Message[P]) error, byHand func(*digest, string) error) *result {
 	t.Helper()
 	sdk := newReader(t, server, sdkChannel, encodes(p))
@@ -118,7 +118,7 @@ func receive[P message.Payload](t *testing.T, server *realredis.Server, p P, n i
 		return err
 	})
 
-	r := compare(t, sdk.contender(), hand.contender(), n)
+	r := compare(t, sdk.contender(), hand.contender(), n, rounds)
 	require.Equal(t, handDigest, sdkDigest, "both sides read the same")
 	stats := client.Stats().Subscriber
 	require.EqualValues(t, sdk.feed.sent, stats.Received)
@@ -131,17 +131,17 @@ func receiveSnapshot(t *testing.T, server *realredis.Server) *result {
 		d.snapshot(m)
 		return nil
 	}
-	return receive(t, server, rawSnapshot(), slice(240, 5), read, (*digest).snapshotByHand)
+	return receive(t, server, rawSnapshot(), slice(240, 5), 1, read, (*digest).snapshotByHand)
 }
 
 func receiveStatus(t *testing.T, server *realredis.Server) *result {
-	return receive(t, server, status(), slice(30_000, 200), (*digest).status, (*digest).statusByHand)
+	return receive(t, server, status(), slice(30_000, 200), 1, (*digest).status, (*digest).statusByHand)
 }
 
 // unhandled compares what a type without handler costs with a loop that only
 // receives. The payloads are no JSON, which who looks into them would count as
 // invalid.
-func unhandled(t *testing.T, server *realredis.Server, p message.Payload, n int) *result {
+func unhandled(t *testing.T, server *realredis.Server, p message.Payload, n, rounds int) *result {
 	t.Helper()
 	opaque := func(t *testing.T, n uint64) []byte {
 		t.Helper()
@@ -168,7 +168,7 @@ func unhandled(t *testing.T, server *realredis.Server, p message.Payload, n int)
 		return nil
 	})
 
-	r := compare(t, sdk.contender(), hand.contender(), n)
+	r := compare(t, sdk.contender(), hand.contender(), n, rounds)
 	require.Positive(t, received)
 	stats := client.Stats().Subscriber
 	require.EqualValues(t, sdk.feed.sent, stats.Unhandled)
@@ -177,9 +177,9 @@ func unhandled(t *testing.T, server *realredis.Server, p message.Payload, n int)
 }
 
 func unhandledSnapshot(t *testing.T, server *realredis.Server) *result {
-	return unhandled(t, server, rawSnapshot(), slice(240, 5))
+	return unhandled(t, server, rawSnapshot(), slice(240, 5), slice(5, 1))
 }
 
 func unhandledStatus(t *testing.T, server *realredis.Server) *result {
-	return unhandled(t, server, status(), slice(30_000, 200))
+	return unhandled(t, server, status(), slice(30_000, 200), slice(2, 1))
 }
