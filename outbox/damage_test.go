@@ -1,0 +1,265 @@
+package outbox_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/PitchConnect/fogispubsub/internal/logcheck"
+	"github.com/PitchConnect/fogispubsub/message"
+	"github.com/PitchConnect/fogispubsub/outbox"
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
+	"pgregory.net/rapid"
+)
+
+// used is the image of a file with a history: 24 records, of which some are
+// large, from 40 that were put, so that it has branch pages and free pages.
+func used(t testing.TB) (image []byte, records []outbox.Record) {
+	path := newPath(t)
+	f := open(t, path)
+	for n := range 40 {
+		put(t, f, []message.Type{updates, status}[n%2], n)
+		if n%5 < 2 {
+			m, _, _, err := f.Head(updates, status)
+			require.NoError(t, err)
+			require.NoError(t, f.Remove(m.Type, m.ID))
+		}
+	}
+	records = list(t, f)
+	require.Len(t, records, 24)
+	require.NoError(t, f.Close())
+	image, err := os.ReadFile(path)
+	require.NoError(t, err)
+	return image, records
+}
+
+// requireSetAside opens a file that cannot be used: it lies beside the new one,
+// byte for byte, and the new one works.
+func requireSetAside(t testing.TB, path string, image []byte, why string) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(path, image, 0o600))
+	f := openAny(t, path, outbox.Options{})
+	require.NotEmpty(t, f.SetAside())
+	require.Contains(t, f.Notice(), f.SetAside())
+	require.Contains(t, f.Notice(), why)
+	logcheck.Clean(t, "notice", f.Notice())
+	aside, err := os.ReadFile(f.SetAside())
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(image, aside), "the file was changed")
+	require.Empty(t, list(t, f))
+	put(t, f, updates, 1)
+	require.NoError(t, f.Close())
+	f = open(t, path)
+	require.Len(t, list(t, f), 1)
+	require.NoError(t, f.Close())
+}
+
+func TestOpen_foreignFileIsSetAside(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		image []byte
+		why   string
+	}{
+		"one byte": {[]byte("x"), "ends too early"},
+		"text":     {bytes.Repeat([]byte(personal), 1000), "no database"},
+		"zeros":    {make([]byte, 1<<16), "no database"},
+		"database": {database(t, func(tx *bbolt.Tx) error {
+			_, err := tx.CreateBucket([]byte(personal))
+			return err
+		}), "another program"},
+		"other format": {database(t, func(tx *bbolt.Tx) error {
+			_, err := tx.CreateBucket([]byte("format"))
+			return err
+		}), "another program"},
+		"other version": {database(t, func(tx *bbolt.Tx) error {
+			b, err := tx.CreateBucket([]byte("format"))
+			if err != nil {
+				return err
+			}
+			return b.Put([]byte("fogispubsub outbox"), []byte("2"))
+		}), "another version"},
+		"other buckets": {database(t, func(tx *bbolt.Tx) error {
+			b, err := tx.CreateBucket([]byte("format"))
+			if err != nil {
+				return err
+			}
+			if _, err := tx.CreateBucket([]byte("sessions")); err != nil {
+				return err
+			}
+			return b.Put([]byte("fogispubsub outbox"), []byte("1"))
+		}), "another program"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			requireSetAside(t, newPath(t), c.image, c.why)
+		})
+	}
+}
+
+// database is the image of a bbolt file that something else made.
+func database(t testing.TB, fill func(*bbolt.Tx) error) []byte {
+	path := newPath(t)
+	db, err := bbolt.Open(path, 0o600, nil)
+	require.NoError(t, err)
+	require.NoError(t, db.Update(fill))
+	require.NoError(t, db.Close())
+	image, err := os.ReadFile(path)
+	require.NoError(t, err)
+	return image
+}
+
+func TestOpen_emptyFileIsNew(t *testing.T) {
+	t.Parallel()
+	for _, image := range [][]byte{{}, database(t, func(*bbolt.Tx) error { return nil })} {
+		path := newPath(t)
+		require.NoError(t, os.WriteFile(path, image, 0o600))
+		put(t, open(t, path), updates, 1)
+	}
+}
+
+func TestOpen_setsAsideEachUnderItsOwnName(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	for range 5 {
+		requireSetAside(t, path, []byte("no database, but long enough to have a header; no database, but long enough to have one"), "no database")
+	}
+	names, err := filepath.Glob(path + ".set-aside-*")
+	require.NoError(t, err)
+	require.Len(t, names, 5)
+}
+
+func TestOpen_changedRecordIsSetAside(t *testing.T) {
+	t.Parallel()
+	image, records := used(t)
+	require.True(t, bytes.Contains(image, records[3].Body))
+	// Pages that are free now may hold it too: change it everywhere.
+	image = bytes.ReplaceAll(image, records[3].Body[:30], bytes.ToUpper(records[3].Body[:30]))
+	requireSetAside(t, newPath(t), image, "checksum")
+}
+
+func TestOpen_damagedHeaderLosesOneChangeAtMost(t *testing.T) {
+	t.Parallel()
+	image, records := used(t)
+	var undone int
+	for page := range 2 {
+		damaged := bytes.Clone(image)
+		damaged[page*os.Getpagesize()+20] ^= 1
+		path := newPath(t)
+		require.NoError(t, os.WriteFile(path, damaged, 0o600))
+		f := openAny(t, path, outbox.Options{})
+		require.Empty(t, f.SetAside())
+		require.Contains(t, f.Notice(), "headers")
+		got := list(t, f)
+		if len(got) == len(records) {
+			require.Equal(t, records, got)
+		} else {
+			require.Len(t, got, len(records)-1)
+			undone++
+		}
+		put(t, f, updates, 100)
+		put(t, f, updates, 101)
+		require.NoError(t, f.Close())
+		open(t, path) // both are whole again
+	}
+	require.Equal(t, 1, undone)
+
+	for _, page := range []int{0, 1} {
+		image[page*os.Getpagesize()+40] ^= 1
+	}
+	requireSetAside(t, newPath(t), image, "headers are damaged")
+}
+
+// Whatever happens to the bytes, Open comes back with a file that works, and
+// what is in it is what was put.
+func TestOpen_anyDamage(t *testing.T) {
+	t.Parallel()
+	image, records := used(t)
+	byID := map[string]outbox.Record{}
+	for _, r := range records {
+		byID[r.ID] = r
+	}
+	path := newPath(t)
+	var aside, whole int
+	deadline := time.Now().Add(20 * time.Second)
+	rapid.Check(t, func(rt *rapid.T) {
+		if time.Now().After(deadline) {
+			return // enough, on a slow machine
+		}
+		damaged := bytes.Clone(image)
+		switch rapid.SampledFrom([]string{"cut", "flip", "headers", "sectors", "page heads"}).Draw(rt, "damage") {
+		case "cut":
+			damaged = damaged[:rapid.IntRange(1, len(damaged)-1).Draw(rt, "length")]
+		case "flip":
+			for _, at := range rapid.SliceOfN(rapid.IntRange(0, len(damaged)-1), 1, 50).Draw(rt, "at") {
+				damaged[at] ^= byte(rapid.IntRange(1, 255).Draw(rt, "bits"))
+			}
+		case "headers":
+			for _, at := range rapid.SliceOfN(rapid.IntRange(0, 79), 1, 4).Draw(rt, "at") {
+				damaged[rapid.IntRange(0, 1).Draw(rt, "page")*os.Getpagesize()+at] ^= byte(rapid.IntRange(1, 255).Draw(rt, "bits"))
+			}
+		case "sectors":
+			from := rapid.IntRange(0, len(damaged)/512-1).Draw(rt, "from")
+			to := rapid.IntRange(from+1, min(from+64, len(damaged)/512)).Draw(rt, "to")
+			clear(damaged[from*512 : to*512])
+		case "page heads":
+			page := rapid.IntRange(2, len(damaged)/os.Getpagesize()-1).Draw(rt, "page")
+			at := page*os.Getpagesize() + rapid.IntRange(0, 63).Draw(rt, "at")
+			damaged[at] ^= byte(rapid.IntRange(1, 255).Draw(rt, "bits"))
+		}
+		require.NoError(rt, os.WriteFile(path, damaged, 0o600))
+		f, err := outbox.Open(path, outbox.Options{})
+		require.NoError(rt, err)
+		defer f.Close()
+		got := list(t, f)
+		if f.SetAside() != "" {
+			aside++
+			require.Empty(rt, got)
+			require.NoError(rt, os.Remove(f.SetAside()))
+		} else {
+			whole++
+			require.GreaterOrEqual(rt, len(got), len(records)-1)
+			for _, r := range got {
+				require.Equal(rt, byID[r.ID], r)
+			}
+		}
+		require.NoError(rt, f.Put(message.Outgoing{ID: "new", Type: updates, Body: body(9)}, ""))
+		for f.Stats().Len > 0 {
+			m, _, _, err := f.Head(updates, status)
+			require.NoError(rt, err)
+			require.NoError(rt, f.Remove(m.Type, m.ID))
+		}
+	})
+	require.Positive(t, aside)
+	require.Positive(t, whole)
+}
+
+// FuzzOpen looks for bytes on which Open, or bbolt behind it, ends the process.
+func FuzzOpen(f *testing.F) {
+	path := newPath(f)
+	file, err := outbox.Open(path, outbox.Options{})
+	require.NoError(f, err)
+	f.Add([]byte{}, uint32(0))
+	for n := range 3 {
+		require.NoError(f, file.Put(message.Outgoing{ID: id(n), Type: updates, Body: body(n)}, ""))
+	}
+	require.NoError(f, file.Close())
+	image, err := os.ReadFile(path)
+	require.NoError(f, err)
+	f.Add(image[:min(len(image), 1<<15)], uint32(0))
+	f.Fuzz(func(t *testing.T, patch []byte, at uint32) {
+		// Patching a file whose headers are valid goes deeper than bytes alone.
+		damaged := bytes.Clone(image)
+		from := 2*os.Getpagesize() + int(at)%(len(damaged)-2*os.Getpagesize())
+		copy(damaged[from:], patch)
+		for _, b := range [][]byte{damaged, patch} {
+			path := newPath(t)
+			require.NoError(t, os.WriteFile(path, b, 0o600))
+			f := openAny(t, path, outbox.Options{})
+			list(t, f)
+			put(t, f, updates, 9)
+		}
+	})
+}

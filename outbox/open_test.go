@@ -1,0 +1,69 @@
+package outbox_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/PitchConnect/fogispubsub/outbox"
+	"github.com/stretchr/testify/require"
+)
+
+func TestOpen_fileIsForItsOwnerOnly(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	f := open(t, path)
+	requireMode := func() {
+		t.Helper()
+		for _, name := range []string{path, path + ".lock"} {
+			info, err := os.Stat(name)
+			require.NoError(t, err)
+			require.Equal(t, fs.FileMode(0o600), info.Mode(), name)
+		}
+	}
+	requireMode()
+	require.NoError(t, f.Close())
+	require.NoError(t, os.Chmod(path, 0o644))
+	open(t, path)
+	requireMode()
+}
+
+func TestOpen_pathThatCannotBe(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	require.NoError(t, os.Symlink(filepath.Join(dir, "nowhere"), filepath.Join(dir, "dangling")))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "locked.db.lock"), 0o700))
+	for path, cure := range map[string]string{
+		"":                                 "name a file",
+		dir:                                "not a regular file; name a file",
+		filepath.Join(dir, "no", "o.db"):   "make the directory",
+		filepath.Join(dir, "dangling"):     "leads nowhere",
+		filepath.Join(dir, "locked.db"):    "not a regular file; move it away",
+		filepath.Join(dir, "a\x00b"):       "invalid argument",
+		filepath.Join(dir, "dangling", ""): "leads nowhere",
+	} {
+		f, err := outbox.Open(path, outbox.Options{})
+		require.Nil(t, f)
+		require.Contains(t, failure(t, err).Error(), cure)
+		require.Contains(t, err.Error(), "outbox: open "+path)
+	}
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, entries, 2, "nothing was made: %v", entries)
+}
+
+func TestOpen_symbolicLinkIsItsFile(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	link := filepath.Join(t.TempDir(), "link.db")
+	f := open(t, path)
+	put(t, f, updates, 1)
+	require.NoError(t, os.Symlink(path, link))
+	_, err := outbox.Open(link, outbox.Options{})
+	require.ErrorIs(t, err, outbox.ErrInUse)
+	require.NoError(t, f.Close())
+	f = open(t, link)
+	require.Equal(t, path, f.Path())
+	require.Equal(t, 1, f.Stats().Len)
+}

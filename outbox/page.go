@@ -1,0 +1,324 @@
+package outbox
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/fnv"
+	"io"
+	"math"
+)
+
+// bbolt trusts its file. On damaged pages it panics, reads beyond its memory
+// map, which ends the process, or goes round in a circle for ever. So that
+// damage is found before bbolt sees it, pages reads the file's structure with
+// all bounds checked: the headers, every page that can be reached from the
+// newer of them, and the list of free pages. Values are not looked at; records
+// have checksums of their own.
+//
+// The format is that of bbolt's version 2, in this computer's byte order, as it
+// has been since 2014.
+type pages struct {
+	file io.ReaderAt
+	size int64 // of the file
+	unit int64 // size of a page
+
+	head header
+	used map[uint64]bool // pages that were found to be in use
+}
+
+const (
+	pageMagic   = 0xED0CDAED
+	pageVersion = 2
+
+	pageHead    = 16 // id uint64, flags uint16, count uint16, overflow uint32
+	headerSize  = 64
+	elementSize = 16
+	bucketHead  = 16 // root uint64, sequence uint64
+
+	branchPage   = 1
+	leafPage     = 2
+	freelistPage = 16
+
+	leafBucket = 1 // flag of a leaf's element
+
+	maxDepth = 64 // of the tree; 40 levels would hold 2⁴⁰ pages
+)
+
+// header is what this package uses of one of the two headers.
+type header struct {
+	unit     int64
+	root     uint64
+	freelist uint64
+	end      uint64 // pages from here on were never used
+	txid     uint64
+}
+
+// checkPages returns a [*damage] for a file that bbolt must not open. lame
+// tells that one of the two headers is not valid, as after a loss of power in
+// the middle of a write: the file is then as it was before that write.
+func checkPages(file io.ReaderAt, size int64) (lame bool, err error) {
+	p := &pages{file: file, size: size, used: map[uint64]bool{}}
+	lame, err = p.readHeaders()
+	if err != nil {
+		return false, err
+	}
+	if err := p.bucket(p.head.root, 0); err != nil {
+		return false, err
+	}
+	return lame, p.freelist()
+}
+
+// readHeaders finds the headers as bbolt does and picks the one that it would.
+func (p *pages) readHeaders() (lame bool, err error) {
+	first, firstErr := p.readHeader(0)
+	if isSystemError(firstErr) {
+		return false, firstErr
+	}
+	if firstErr != nil {
+		// The size of a page is not known: the second one lies at a power of two.
+		for unit := int64(1024); unit <= 1024<<14 && unit < p.size-1024; unit <<= 1 {
+			second, err := p.readHeader(unit)
+			if isSystemError(err) {
+				return false, err
+			}
+			if err == nil && second.unit == unit {
+				p.head, p.unit = second, unit
+				return true, nil
+			}
+		}
+		return false, firstErr
+	}
+	p.head, p.unit = first, first.unit
+	second, err := p.readHeader(first.unit)
+	switch {
+	case isSystemError(err):
+		return false, err
+	case err != nil:
+		return true, nil
+	case second.unit != first.unit:
+		return false, damagef("its headers contradict each other")
+	case second.txid > first.txid:
+		p.head = second
+	}
+	return false, nil
+}
+
+func (p *pages) readHeader(at int64) (header, error) {
+	var b [pageHead + headerSize]byte
+	if err := p.read(b[:], at); err != nil {
+		return header{}, err
+	}
+	h := b[pageHead:]
+	sum := fnv.New64a()
+	sum.Write(h[:56])
+	ne := binary.NativeEndian
+	switch {
+	case ne.Uint32(h) != pageMagic:
+		return header{}, damagef("no database, or its headers are damaged")
+	case ne.Uint32(h[4:]) != pageVersion:
+		return header{}, damagef("a database of another version of bbolt")
+	case ne.Uint64(h[56:]) != sum.Sum64():
+		return header{}, damagef("its headers are damaged")
+	}
+	unit := int64(ne.Uint32(h[8:]))
+	if unit < 1024 || unit > 1024<<14 || unit&(unit-1) != 0 {
+		return header{}, damagef("its pages have an impossible size")
+	}
+	return header{unit: unit, root: ne.Uint64(h[16:]), freelist: ne.Uint64(h[32:]), end: ne.Uint64(h[40:]), txid: ne.Uint64(h[48:])}, nil
+}
+
+// bucket checks all pages of a bucket and of those in it.
+func (p *pages) bucket(root uint64, depth int) error {
+	return p.tree(root, nil, nil, depth)
+}
+
+// tree checks a page and those below it. Its keys are at least low and below
+// high; nil is no bound.
+func (p *pages) tree(id uint64, low, high []byte, depth int) error {
+	if depth > maxDepth {
+		return damagef("page %d lies too deep", id)
+	}
+	b, err := p.load(id)
+	if err != nil {
+		return err
+	}
+	switch binary.NativeEndian.Uint16(b[8:]) {
+	case leafPage:
+		return p.leaf(id, b, low, high, depth)
+	case branchPage:
+		return p.branch(id, b, low, high, depth)
+	}
+	return damagef("page %d is of the wrong kind", id)
+}
+
+func (p *pages) branch(id uint64, b, low, high []byte, depth int) error {
+	ne := binary.NativeEndian
+	count := int(ne.Uint16(b[10:]))
+	if count == 0 || pageHead+count*elementSize > len(b) {
+		return damagef("page %d is damaged", id)
+	}
+	keys, children := make([][]byte, count+1), make([]uint64, count)
+	for i := range count {
+		at := pageHead + i*elementSize
+		key, ok := part(b, int64(at)+int64(ne.Uint32(b[at:])), int64(ne.Uint32(b[at+4:])))
+		if !ok || !inOrder(low, key, high, i > 0) {
+			return damagef("page %d is damaged", id)
+		}
+		keys[i], children[i] = key, ne.Uint64(b[at+8:])
+		low = key
+	}
+	keys[count] = high
+	for i, child := range children {
+		if err := p.tree(child, keys[i], keys[i+1], depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pages) leaf(id uint64, b, low, high []byte, depth int) error {
+	ne := binary.NativeEndian
+	count := int(ne.Uint16(b[10:]))
+	if pageHead+count*elementSize > len(b) {
+		return damagef("page %d is damaged", id)
+	}
+	for i := range count {
+		at := pageHead + i*elementSize
+		from, keySize, size := int64(at)+int64(ne.Uint32(b[at+4:])), int64(ne.Uint32(b[at+8:])), int64(ne.Uint32(b[at+12:]))
+		key, ok := part(b, from, keySize)
+		if !ok || len(key) == 0 || !inOrder(low, key, high, i > 0) {
+			return damagef("page %d is damaged", id)
+		}
+		low = key
+		value, ok := part(b, from+keySize, size)
+		if !ok {
+			return damagef("page %d is damaged", id)
+		}
+		switch ne.Uint32(b[at:]) {
+		case 0:
+			continue
+		case leafBucket:
+		default:
+			return damagef("page %d is damaged", id)
+		}
+		if err := p.inner(id, value, depth); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inner checks a bucket that lies in the leaf of page id.
+func (p *pages) inner(id uint64, value []byte, depth int) error {
+	if len(value) < bucketHead {
+		return damagef("page %d is damaged", id)
+	}
+	if root := binary.NativeEndian.Uint64(value); root != 0 {
+		return p.bucket(root, depth+1)
+	}
+	inline := value[bucketHead:]
+	if depth > maxDepth || len(inline) < pageHead || binary.NativeEndian.Uint16(inline[8:]) != leafPage {
+		return damagef("page %d is damaged", id)
+	}
+	return p.leaf(id, inline, nil, nil, depth+1)
+}
+
+// freelist checks the list of free pages: a page that is in use and listed as
+// free would be written over.
+func (p *pages) freelist() error {
+	if p.head.freelist == math.MaxUint64 {
+		return damagef("its free pages are not listed: a database of another program")
+	}
+	b, err := p.load(p.head.freelist)
+	if err != nil {
+		return err
+	}
+	ne := binary.NativeEndian
+	if ne.Uint16(b[8:]) != freelistPage {
+		return damagef("the list of free pages is damaged")
+	}
+	count, ids := uint64(ne.Uint16(b[10:])), b[pageHead:]
+	if count == math.MaxUint16 && len(ids) >= 8 {
+		count, ids = ne.Uint64(ids), ids[8:]
+	}
+	if count > uint64(len(ids)/8) {
+		return damagef("the list of free pages is damaged")
+	}
+	for i := range count {
+		if err := p.use(ne.Uint64(ids[8*i:])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load reads a page with its overflow and marks it as used.
+func (p *pages) load(id uint64) ([]byte, error) {
+	if id > math.MaxInt64/uint64(p.unit)-1 {
+		return nil, damagef("page %d lies behind the end", id)
+	}
+	at := int64(id) * p.unit
+	var head [pageHead]byte
+	if err := p.read(head[:], at); err != nil {
+		return nil, err
+	}
+	if binary.NativeEndian.Uint64(head[:]) != id {
+		return nil, damagef("page %d is damaged", id)
+	}
+	more := uint64(binary.NativeEndian.Uint32(head[12:]))
+	if int64(more+1) > (p.size-at)/p.unit {
+		return nil, damagef("page %d lies behind the end", id)
+	}
+	for i := range more + 1 {
+		if err := p.use(id + i); err != nil {
+			return nil, err
+		}
+	}
+	b := make([]byte, int64(more+1)*p.unit)
+	return b, p.read(b, at)
+}
+
+// use marks a page, which may be in use only once.
+func (p *pages) use(id uint64) error {
+	if id < 2 || id >= p.head.end || p.used[id] {
+		return damagef("page %d is used twice or lies behind the end", id)
+	}
+	p.used[id] = true
+	return nil
+}
+
+// read fills b. The end of the file is a damage, anything else the system's
+// error.
+func (p *pages) read(b []byte, at int64) error {
+	_, err := p.file.ReadAt(b, at)
+	if errors.Is(err, io.EOF) {
+		return damagef("it ends too early")
+	}
+	return err
+}
+
+// part is b[from:from+size] if b has that.
+func part(b []byte, from, size int64) ([]byte, bool) {
+	if from > int64(len(b)) || size > int64(len(b))-from {
+		return nil, false
+	}
+	return b[from : from+size], true
+}
+
+// inOrder tells whether a key is at least low, above it if it follows it in
+// its page, and below high.
+func inOrder(low, key, high []byte, follows bool) bool {
+	if low != nil {
+		if c := bytes.Compare(low, key); c > 0 || c == 0 && follows {
+			return false
+		}
+	}
+	return high == nil || bytes.Compare(key, high) < 0
+}
+
+// isSystemError tells whether err is about reading and not about what was read.
+func isSystemError(err error) bool {
+	_, isDamage := errors.AsType[*damage](err)
+	return err != nil && !isDamage
+}
