@@ -40,6 +40,7 @@ var importTable = []importRule{
 	// message knows log/slog only to hide persons from it (slog.LogValuer).
 	{"message", []string{uuid}, []string{"context", "log", "net", "net/http", "os", "testing"}},
 	{"config", []string{"./message"}, []string{"flag", "net/http", "os", "testing"}},
+	{"durable", []string{"./message", goredis}, []string{"log", "net/http", "os", "testing"}},
 	{"health", []string{goredis}, []string{"net/http", "os", "testing"}},
 	{"httpfallback", []string{"./message"}, []string{"os", "testing"}},
 	{"publisher", []string{"./message", goredis, gobreaker, backoff}, []string{"net/http", "testing"}},
@@ -51,7 +52,7 @@ var importTable = []importRule{
 	{"examples/*", []string{"./.", "./message", "./config", "./httpfallback", "./publisher", "./subscriber", "./devserver", goredis}, []string{"testing"}},
 
 	// For tests and measurements only: nothing above imports them.
-	{"internal/*", []string{"./.", "./message", "./config", "./health", "./httpfallback", "./publisher", "./subscriber", "./devserver", "./internal/*", goredis}, nil},
+	{"internal/*", []string{"./.", "./message", "./config", "./durable", "./health", "./httpfallback", "./publisher", "./subscriber", "./devserver", "./internal/*", goredis}, nil},
 }
 
 func ruleOf(pkg string) (importRule, bool) {

@@ -1,0 +1,173 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+var (
+	// ErrUnsupported is wrapped when the server does not know a command that
+	// streams need: it is older than Redis 7, or the command was taken away by
+	// rename-command.
+	ErrUnsupported = errors.New("the server has no streams as of Redis 7")
+
+	// ErrLeaseLost is wrapped by what is asked of a lease that is no longer
+	// held, and is the cause of its context: another instance may handle the
+	// channel now.
+	ErrLeaseLost = errors.New("the lease was lost")
+
+	// ErrNotFound is wrapped when there is no dead letter with the given ID.
+	ErrNotFound = errors.New("no such dead letter")
+
+	// ErrStale is wrapped when a dead letter was not requeued because the group
+	// has handled, or will handle before it, a newer state of the matches.
+	ErrStale = errors.New("a newer message makes it stale")
+)
+
+// Error tells what could not be done with the stream of a channel. It unwraps
+// to the cause, and holds nothing of a message's content and no password.
+type Error struct {
+	Op      string // "append", "acquire", "read", …
+	Channel string
+	Group   string // "" where no group is concerned
+	// Unknown tells that the answer was lost: what was asked for may have been
+	// done.
+	Unknown bool
+	// Refused tells that a living server said no and will say so again until
+	// somebody changes a right, a password or the server. With neither Unknown
+	// nor Refused nothing was done, and another attempt may work.
+	Refused bool
+	Err     error
+}
+
+// Error names the operation, the channel, the cause and what may cure it.
+func (e *Error) Error() string {
+	text := "durable: " + e.Op + " on " + e.Channel
+	if e.Group != "" {
+		text += " for group " + e.Group
+	}
+	return text + ": " + e.Err.Error()
+}
+
+// Unwrap returns Err.
+func (e *Error) Unwrap() error { return e.Err }
+
+// rights names what an operation needs of the server's ACL: commands, and
+// whether it publishes.
+type rights string
+
+const (
+	writerRights rights = "+multi +exec +xadd +publish +evalsha +eval +xrange +xrevrange +xlen +xtrim +memory|usage"
+	readerRights rights = "+evalsha +eval +get +set +pttl +pexpire +del +exists +xinfo +xgroup +xreadgroup +xpending +xack +xadd +xrange +xlen +xtrim +memory|usage +hget +hset +hdel"
+	replayRights rights = "+xrange +xrevrange"
+	deadRights   rights = "+evalsha +eval +xrange +xadd +xdel +xpending +xinfo +hget"
+)
+
+// fail makes an [Error] of what a command returned; err is not nil.
+func fail(op, channel, group string, needs rights, err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	e := &Error{Op: op, Channel: channel, Group: group}
+	var answer redis.Error
+	switch {
+	case redis.HasErrorPrefix(err, noLease):
+		e.Err = fmt.Errorf("%w: another holder has it, or the key is gone", ErrLeaseLost)
+	case isUnknownCommand(err):
+		// Redis quotes the beginnings of the arguments.
+		text, _, _ := strings.Cut(err.Error(), ", with args")
+		e.Refused, e.Err = true, fmt.Errorf("%w (%s)", ErrUnsupported, text)
+	case redis.IsPermissionError(err), isForbiddenInScript(err):
+		channels := ""
+		if needs == writerRights {
+			channels = ", channel &" + channel
+		}
+		e.Refused = true
+		if !redis.IsPermissionError(err) {
+			err = fmt.Errorf("NOPERM: %w", err)
+		}
+		e.Err = fmt.Errorf("%w (give this user in the server's ACL: keys ~{%s}:*%s, commands %s)", err, channel, channels, needs)
+	case redis.IsAuthError(err):
+		e.Refused, e.Err = true, fmt.Errorf("%w (give the client the server's user and password)", err)
+	case errors.As(err, &answer):
+		e.Refused, e.Err = !passes(err), err
+		if redis.IsOOMError(err) {
+			e.Err = fmt.Errorf("%w (Redis is full: raise maxmemory, or bound the streams)", err)
+		}
+	case errors.Is(err, context.Canceled) && !isNetwork(err), err == context.DeadlineExceeded,
+		errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted):
+		// Of these go-redis tells while it waits for a connection.
+		e.Err = err
+	case errors.Is(err, redis.ErrClosed):
+		e.Refused, e.Err = true, fmt.Errorf("%w (the Redis client was closed before its user)", err)
+	case isDial(err):
+		e.Err = fmt.Errorf("%w (is Redis running at this address?)", err)
+	case isNetwork(err):
+		e.Unknown, e.Err = true, fmt.Errorf("no answer: %w", err)
+	default:
+		// What go-redis says of an answer that it cannot read quotes it.
+		e.Unknown, e.Err = true, fmt.Errorf("no readable answer, %T (is this a Redis server?)", err)
+	}
+	return e
+}
+
+// passes tells whether a refusal ends by itself.
+func passes(err error) bool {
+	return redis.IsLoadingError(err) || redis.IsMasterDownError(err) || redis.IsClusterDownError(err) ||
+		redis.IsReadOnlyError(err) || redis.IsTryAgainError(err) || redis.IsMaxClientsError(err) ||
+		redis.IsNoReplicasError(err) || redis.IsOOMError(err) || isMoved(err) ||
+		redis.HasErrorPrefix(err, "BUSY ") || redis.HasErrorPrefix(err, "MISCONF")
+}
+
+func isMoved(err error) bool {
+	return redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "ASK")
+}
+
+// isUnknownCommand tells of a command that the server does not know, whether a
+// client or a script of ours gave it.
+func isUnknownCommand(err error) bool {
+	var answer redis.Error
+	if !errors.As(err, &answer) {
+		return false
+	}
+	text := strings.ToLower(err.Error())
+	return strings.Contains(text, "unknown command") || strings.Contains(text, "unknown redis command")
+}
+
+// isForbiddenInScript tells of a right that a script of ours lacks: Redis 7.0
+// has no code for it.
+func isForbiddenInScript(err error) bool {
+	return redis.HasErrorPrefix(err, "The user executing the script can't")
+}
+
+func isDial(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
+}
+
+// isNetwork tells whether an error is about the connection and not about what
+// came over it.
+func isNetwork(err error) bool {
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	text := err.Error()
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) ||
+		errors.Is(err, net.ErrClosed) || strings.HasPrefix(text, "tls: ") || strings.HasPrefix(text, "x509: ")
+}
+
+// clip bounds text that came over the wire before it is shown.
+func clip(s string) string { return clipTo(s, 64) }
+
+func clipTo(s string, most int) string {
+	if len(s) <= most {
+		return strings.ToValidUTF8(s, "")
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}

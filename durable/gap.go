@@ -1,0 +1,59 @@
+package durable
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Gap tells that messages may have been lost to a group, and which.
+type Gap struct {
+	Channel, Group string
+	Cause          Cause
+	// Missing is how many messages, -1 when that cannot be told.
+	Missing int64
+	// After and Before are the stream IDs between which they lay; "" is open.
+	After, Before string
+	// IDs names them for CausePendingTrimmed by stream ID and for
+	// CauseDeadTrimmed by message ID.
+	IDs []string
+}
+
+// Cause says why there is a [Gap].
+type Cause string
+
+// The causes of a gap.
+const (
+	// CauseTrimmed: the stream was trimmed beyond what the group had read.
+	CauseTrimmed Cause = "trimmed unread"
+	// CausePendingTrimmed: entries that an earlier holder had read and not
+	// settled were trimmed before this one got them.
+	CausePendingTrimmed Cause = "trimmed while pending"
+	// CauseVanished: the group or its whole stream is gone and was made anew,
+	// as after FLUSHALL, an eviction, or a restart without persistence.
+	CauseVanished Cause = "stream vanished"
+	// CauseDeadTrimmed: the oldest dead letters made room for new ones.
+	CauseDeadTrimmed Cause = "dead letters trimmed"
+)
+
+// String tells on one line what is known about the gap.
+func (g Gap) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s for group %s: %s", g.Channel, g.Group, g.Cause)
+	if g.Missing >= 0 {
+		fmt.Fprintf(&b, ", %d messages", g.Missing)
+	}
+	if g.After != "" {
+		b.WriteString(", after " + g.After)
+	}
+	if g.Before != "" {
+		b.WriteString(", before " + g.Before)
+	}
+	for i, id := range g.IDs {
+		if i == 10 {
+			fmt.Fprintf(&b, " and %d more", len(g.IDs)-i)
+			break
+		}
+		b.WriteString(" " + clip(id))
+	}
+	return b.String()
+}

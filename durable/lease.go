@@ -1,0 +1,207 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Lease is the right to handle a channel for a group; one instance has it at a
+// time. Read is for one goroutine; everything else may be called from any,
+// meanwhile too.
+//
+// The lease is renewed until it is released. One that could not be renewed for
+// seven seconds, or that turns out to be somebody else's, is lost: its context
+// ends, and nothing can be settled any more. A handler that goes on for more
+// than three seconds then may overlap with that of the next holder.
+type Lease struct {
+	r     *Reader
+	token string
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	expiry *time.Timer // ends the lease when no renewal puts it off
+
+	release sync.Once
+	stop    chan struct{} // closed by Release
+	kept    chan struct{} // closed when the renewing goroutine has ended
+
+	mu          sync.Mutex // guards what follows
+	outstanding map[string]struct{}
+	order       []string // the stream IDs delivered, from the first that is outstanding
+
+	reading // of the goroutine that calls Read
+}
+
+func newLease(ctx context.Context, r *Reader, token string, sent time.Time) *Lease {
+	l := &Lease{
+		r: r, token: token,
+		stop: make(chan struct{}), kept: make(chan struct{}),
+		outstanding: map[string]struct{}{},
+	}
+	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	l.expiry = time.AfterFunc(leaseLost-time.Since(sent), func() {
+		l.lose(fmt.Errorf("%w: not renewed for %s", ErrLeaseLost, leaseLost))
+	})
+	go l.keep(sent)
+	return l
+}
+
+// Context is for handlers. It ends when the lease is lost, with the cause
+// [ErrLeaseLost], or released.
+func (l *Lease) Context() context.Context { return l.ctx }
+
+func (l *Lease) lose(cause error) { l.cancel(cause) }
+
+// keep renews the lease.
+func (l *Lease) keep(sent time.Time) {
+	defer close(l.kept)
+	var pauses backoff
+	wait := leaseRenew - time.Since(sent)
+	for {
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-l.stop:
+			timer.Stop()
+			return
+		case <-l.ctx.Done():
+			timer.Stop()
+			return
+		}
+		sent = time.Now()
+		err := l.run(l.ctx, renewScript, []string{leaseKey(l.r.channel, l.r.group)}, leaseTime.Milliseconds()).Err()
+		if err == nil {
+			pauses = backoff{}
+			l.expiry.Reset(leaseLost - time.Since(sent))
+			wait = leaseRenew - time.Since(sent)
+			continue
+		}
+		e := l.r.fail(l.ctx, "renew", err)
+		if errors.Is(e, ErrLeaseLost) {
+			l.lose(e.Err)
+			return
+		}
+		if l.ctx.Err() == nil {
+			l.r.retry(e)
+		}
+		wait = pauses.next(time.Second)
+	}
+}
+
+// Release gives the lease up and returns when its goroutine has ended. Handlers
+// must have ended before. What is not settled stays for the next holder, who
+// may take the lease at once. An error tells that Redis could not be told: the
+// lease then ends by itself within ten seconds. Releasing again, or what is
+// lost, does nothing.
+func (l *Lease) Release(ctx context.Context) (err error) {
+	l.release.Do(func() {
+		close(l.stop)
+		<-l.kept
+		l.expiry.Stop()
+		lost := l.ctx.Err() != nil
+		l.cancel(nil)
+		if lost {
+			return
+		}
+		keys := []string{leaseKey(l.r.channel, l.r.group)}
+		// A second attempt for a connection of the pool that was dead already.
+		for range 2 {
+			if err = l.run(ctx, releaseScript, keys).Err(); err == nil || ctx.Err() != nil {
+				break
+			}
+		}
+		if err != nil && !redis.HasErrorPrefix(err, noLease) {
+			err = l.r.fail(ctx, "release", err)
+			return
+		}
+		err = nil
+	})
+	return err
+}
+
+// run runs a script that begins with underLease.
+func (l *Lease) run(ctx context.Context, s script, keys []string, args ...any) *redis.Cmd {
+	ctx, cancel := context.WithTimeout(ctx, attemptTime)
+	defer cancel()
+	node, err := nodeOf(ctx, l.r.conn, l.r.channel)
+	if err != nil {
+		failed := redis.NewCmd(ctx)
+		failed.SetErr(err)
+		return failed
+	}
+	return s.run(ctx, node, keys, append([]any{l.token}, args...)...)
+}
+
+// over tells why nothing more can be done, if so.
+func (l *Lease) over(ctx context.Context, op string) error {
+	if l.ctx.Err() != nil {
+		cause := context.Cause(l.ctx)
+		if !errors.Is(cause, ErrLeaseLost) {
+			cause = fmt.Errorf("%w: it was released", ErrLeaseLost)
+		}
+		return &Error{Op: op, Channel: l.r.channel, Group: l.r.group, Err: cause}
+	}
+	return ctx.Err()
+}
+
+// delivered notes entries that are given to the caller.
+func (l *Lease) delivered(entries []Entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range entries {
+		l.outstanding[e.StreamID] = struct{}{}
+		l.order = append(l.order, e.StreamID)
+	}
+}
+
+// settled notes that entries are done with.
+func (l *Lease) settled(ids ...string) {
+	l.mu.Lock()
+	for _, id := range ids {
+		delete(l.outstanding, id)
+	}
+	floor := ""
+	for len(l.order) > 0 {
+		if _, waits := l.outstanding[l.order[0]]; waits {
+			break
+		}
+		floor, l.order = l.order[0], l.order[1:]
+	}
+	l.mu.Unlock()
+	if floor != "" {
+		l.r.reached(floor)
+	}
+}
+
+// held tells how many entries are outstanding, and of a batch how many are not
+// among them.
+func (l *Lease) held(batch []redis.XMessage) (outstanding, fresh int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range batch {
+		if _, waits := l.outstanding[m.ID]; !waits {
+			fresh++
+		}
+	}
+	return len(l.outstanding), fresh
+}
+
+func (l *Lease) isOutstanding(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, waits := l.outstanding[id]
+	return waits
+}
+
+var renewScript = newScript(underLease + `
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+`)
+
+var releaseScript = newScript(underLease + `
+return redis.call('DEL', KEYS[1])
+`)

@@ -1,0 +1,209 @@
+package durable
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Times of a lease. The holder gives it up well before the server does, and a
+// read that blocks there ends in between.
+const (
+	leaseTime  = 10 * time.Second // at the server
+	leaseRenew = 3 * time.Second
+	leaseLost  = 7 * time.Second // without a renewal, by our clock
+	leasePoll  = 250 * time.Millisecond
+
+	// attemptTime bounds one command, so that a renewal has a second chance.
+	attemptTime = 2 * time.Second
+)
+
+// MaxTries is how often an entry that was redelivered may enter its handler; a
+// [Lease.Try] beyond it asks for [Lease.Bury].
+const MaxTries = 5
+
+// Defaults of [ReaderOptions].
+const (
+	DefaultMaxDead      = 1000
+	DefaultMaxDeadBytes = 32 << 20
+)
+
+// ReaderOptions holds the settings of a [Reader]. The zero value is ready to
+// use.
+type ReaderOptions struct {
+	// Latest has a new group begin with what is appended after it was made;
+	// otherwise it begins with the oldest entry that is retained.
+	Latest bool
+
+	// Instance names this process in the dead letters that it makes, as its
+	// host does; "" is not named.
+	Instance string
+
+	// MaxDead and MaxDeadBytes bound a channel's dead letters; the oldest go,
+	// and are reported as a [Gap]. Zero is [DefaultMaxDead] and
+	// [DefaultMaxDeadBytes], negative is no bound. One always stays.
+	MaxDead      int
+	MaxDeadBytes int64
+
+	// OnGap is told what may be lost, before the reader goes on behind it. A
+	// gap may be told twice when the process dies meanwhile. nil is nobody.
+	OnGap func(Gap)
+
+	// OnRetry is told of each failure that is followed by another attempt.
+	// nil is nobody. Both callbacks are called by the goroutine that called the
+	// Reader or Lease, OnRetry also by that which renews the lease, and must
+	// not block.
+	OnRetry func(error)
+
+	// Dialer opens the connections for reading; nil is that of the client's
+	// options. It must heed its context: closing the connection is how a
+	// blocked read ends.
+	Dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// Reader reads a channel's stream for one group. It may be used by several
+// goroutines, opens nothing before [Reader.Acquire] and so has no Close. Use
+// one Reader for all leases that a process takes one after another: it
+// remembers how far the group has come.
+type Reader struct {
+	conn    redis.UniversalClient
+	channel string
+	group   string
+	opts    ReaderOptions
+
+	mu    sync.Mutex // guards known and floor
+	known bool       // the group was there
+	floor string     // all that was delivered up to this ID is settled; "" is not known
+}
+
+// NewReader returns a Reader of the channel's stream for the group. It does not
+// connect. conn carries all short commands; it must be a go-redis Client or
+// ClusterClient with the same settings as for [NewWriter]. From its options
+// each lease opens one more connection, to wait on.
+func NewReader(conn redis.UniversalClient, channel, group string, opts ReaderOptions) (*Reader, error) {
+	faults := []error{checkClient(conn), CheckChannel(channel)}
+	if group == "" {
+		faults = append(faults, errors.New("durable: the group has no name"))
+	}
+	switch conn.(type) {
+	case *redis.Client, *redis.ClusterClient, nil:
+	default:
+		faults = append(faults, errors.New("durable: a reader opens connections of its own and needs a *redis.Client or *redis.ClusterClient"))
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	opts.MaxDead = orDefault(opts.MaxDead, DefaultMaxDead)
+	opts.MaxDeadBytes = orDefault(opts.MaxDeadBytes, DefaultMaxDeadBytes)
+	return &Reader{conn: conn, channel: channel, group: group, opts: opts}, nil
+}
+
+// Acquire waits until no other instance of the group holds the channel, and
+// holds it. It waits out outages of Redis, told of by OnRetry, and returns an
+// [*Error] that is Refused when Redis will not let it, the context's error when
+// ctx ends. The holder that stops in order is followed within a quarter of a
+// second, one that died within ten seconds of its death.
+//
+// The lease runs a goroutine and must be released. It keeps the values of ctx
+// and not its end: entries may be settled while the caller drains.
+func (r *Reader) Acquire(ctx context.Context) (*Lease, error) {
+	token := rand.Text()
+	var pauses backoff
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		sent := time.Now()
+		wait, err := r.take(ctx, token)
+		if err == nil && wait == 0 {
+			return newLease(ctx, r, token, sent), nil
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			e := r.fail(ctx, "acquire", err)
+			if e.Refused {
+				return nil, e
+			}
+			r.retry(e)
+			wait = pauses.next(5 * time.Second)
+		} else {
+			pauses = backoff{}
+		}
+		sleep(ctx, wait)
+	}
+}
+
+// take asks for the lease, and how long to wait if another one has it.
+func (r *Reader) take(ctx context.Context, token string) (wait time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTime)
+	defer cancel()
+	node, err := nodeOf(ctx, r.conn, r.channel)
+	if err != nil {
+		return 0, err
+	}
+	left, err := takeScript.run(ctx, node, []string{leaseKey(r.channel, r.group)}, token, leaseTime.Milliseconds()).Int64()
+	switch {
+	case err != nil:
+		return 0, err
+	case left == 0:
+		return 0, nil
+	case left < 0: // without an end: somebody made the key by hand
+		return leasePoll, nil
+	}
+	return min(time.Duration(left)*time.Millisecond, leasePoll), nil
+}
+
+func (r *Reader) fail(ctx context.Context, op string, err error) *Error {
+	refresh(ctx, r.conn, err)
+	return fail(op, r.channel, r.group, readerRights, err)
+}
+
+func (r *Reader) retry(err error) {
+	if r.opts.OnRetry != nil {
+		r.opts.OnRetry(err)
+	}
+}
+
+func (r *Reader) report(g Gap) {
+	if r.opts.OnGap != nil {
+		g.Channel, g.Group = r.channel, r.group
+		r.opts.OnGap(g)
+	}
+}
+
+// position is how far the group has come, as far as this process knows.
+func (r *Reader) position() (floor string, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.floor, r.known
+}
+
+// reached notes that the group is there, and how far it has come.
+func (r *Reader) reached(floor string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.known = true
+	if floor != "" {
+		r.floor = floor
+	}
+}
+
+// takeScript answers 0 if the lease is the caller's, also when an earlier
+// answer was lost, else the milliseconds that the holder has left.
+var takeScript = newSmallScript(`
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then
+  local left = redis.call('PTTL', KEYS[1])
+  if left == 0 then left = 1 end
+  return left
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 0
+`)
