@@ -7,6 +7,7 @@ import (
 
 	"github.com/PitchConnect/fogispubsub/message"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 )
 
 func TestTimestamp_everySpelling(t *testing.T) {
@@ -58,4 +59,17 @@ func TestTimestamp_everySpelling(t *testing.T) {
 		}
 		require.Equal(t, want, got, text)
 	}
+}
+
+// What is written is what AppendFormat would write, for every time.
+func TestAppendEncode_timestamp(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		at := time.Unix(rapid.Int64Range(-62_000_000_000, 253_402_300_799).Draw(t, "seconds"), rapid.Int64Range(0, 999_999_999).Draw(t, "nanoseconds"))
+		body, err := message.AppendEncode(nil, message.Header{ID: "1", Timestamp: message.Timestamp{Time: at}}, message.ProcessingStatus{Status: "started"})
+		require.NoError(t, err)
+		var envelope struct{ Timestamp string }
+		require.NoError(t, json.Unmarshal(body, &envelope))
+		require.Equal(t, at.UTC().Format("2006-01-02T15:04:05.000000Z"), envelope.Timestamp)
+	})
 }
