@@ -53,13 +53,18 @@ func (d dialer) dial(ctx context.Context, network, addr string) (net.Conn, error
 type idleConn struct {
 	net.Conn
 	idle time.Duration
+	// waited is the longest that a read took since the reader set it to zero.
+	waited time.Duration
 }
 
 func (c *idleConn) Read(p []byte) (int, error) {
-	if err := c.Conn.SetReadDeadline(time.Now().Add(c.idle)); err != nil {
+	began := time.Now()
+	if err := c.Conn.SetReadDeadline(began.Add(c.idle)); err != nil {
 		return 0, err
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	c.waited = max(c.waited, time.Since(began))
+	return n, err
 }
 
 func (c *idleConn) SetReadDeadline(time.Time) error { return nil }

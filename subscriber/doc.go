@@ -20,9 +20,9 @@
 // find a dead connection, a message sent to itself ([Options.ProbeInterval])
 // finds one that is alive but delivers nothing.
 //
-// A lane is a bounded queue and the goroutine that runs the handler. A full
-// lane stops its session from reading and nothing is dropped; if that lasts,
-// Redis closes the connection, and that is a reported gap.
+// A lane is a bounded queue in front of the handler. A full lane stops its
+// session from reading and nothing is dropped; if that lasts, Redis closes the
+// connection, and that is a reported gap.
 //
 //	s, err := subscriber.New(&redis.Options{Addr: "localhost:6379"}, subscriber.Options{})
 //	subscriber.On(s, func(ctx context.Context, m message.Message[message.MatchUpdates]) error {
@@ -32,7 +32,8 @@
 //
 // # Callbacks
 //
-// Handlers and Options.OnError run on the lane's goroutine, the others of Options
-// on the session's. While one runs, its lane or session does
-// nothing else. A panic in any of them is recovered.
+// A handler and Options.OnError run while their lane waits, the other callbacks
+// while their session reads nothing. A panic in any of them is recovered. A
+// handler may call Dispatch and Restart; a Dispatch to its own lane can only
+// time out.
 package subscriber

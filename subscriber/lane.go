@@ -14,19 +14,28 @@ import (
 	"github.com/PitchConnect/fogispubsub/message"
 )
 
-// lane handles the messages of one type, in the order of its queue.
+// A handler is quick when its last calls all took less than quickCall.
+const (
+	quickCalls = 16
+	quickCall  = time.Millisecond
+)
+
+// lane handles the messages of one type, in the order of its queue. A message
+// that arrives while the lane of a quick handler has nothing to do is handled
+// by the goroutine that read it (see session.handOver): to wake another one
+// takes longer than to handle most messages.
 type lane struct {
 	*route
-	run      *run
-	queue    *queue
-	handling atomic.Int64
+	run   *run
+	queue *queue
+	quick atomic.Int32 // quick calls in a row, up to quickCalls
 }
 
 // delivery is a message on its way through a lane.
 type delivery struct {
 	env  *message.Envelope
 	size int
-	// settled is set by the goroutine that took the delivery.
+	// settled is set by the goroutine that handles the delivery.
 	settled bool
 	// outcome tells the waiting Dispatch; nil for pub/sub. It has room for the
 	// one value that is ever sent.
@@ -40,19 +49,31 @@ type outcome struct {
 
 // work is the goroutine of a lane. It ends when the queue is closed and empty.
 func (l *lane) work() {
-	var d *delivery
+	ended := false
 	defer func() {
-		if d != nil { // the handler ended this goroutine by runtime.Goexit
-			l.settle(d, 1, &PanicError{Stack: debug.Stack()})
+		if !ended { // a handler did, by runtime.Goexit
 			l.run.workers.Go(l.work)
 		}
 	}()
 	for {
-		if d = l.queue.next(); d == nil {
+		d := l.queue.next()
+		if d == nil {
+			ended = true
 			return
 		}
-		l.process(d)
+		l.handle(d)
 	}
+}
+
+// handle brings a message that the queue has counted in to its outcome.
+func (l *lane) handle(d *delivery) {
+	defer func() {
+		if !d.settled { // the handler ended the goroutine
+			l.settle(d, 1, &PanicError{Stack: debug.Stack()})
+		}
+		l.queue.leave()
+	}()
+	l.process(d)
 }
 
 // process brings one message to its outcome.
@@ -86,11 +107,15 @@ func (l *lane) process(d *delivery) {
 
 // attempt calls the handler until it succeeds or is given up.
 func (l *lane) attempt(ctx context.Context, d *delivery) (attempts int, err error) {
-	l.handling.Add(1)
-	defer l.handling.Add(-1)
 	var waits *backoff.ExponentialBackOff
 	for attempts = 1; ; attempts++ {
+		began := time.Now()
 		err = l.call(ctx, d.env)
+		if time.Since(began) >= quickCall {
+			l.quick.Store(0)
+		} else if l.quick.Load() < quickCalls {
+			l.quick.Add(1)
+		}
 		if err == nil || attempts > l.run.opts.MaxRetries || ctx.Err() != nil || final(err) {
 			return attempts, err
 		}

@@ -85,8 +85,8 @@ type Options struct {
 	OnResumed    func(Resumed)
 	OnSubscribed func()
 	// OnError is told of each message that was given up, also of those that
-	// came by Dispatch. It runs on the lane's goroutine with the handler's
-	// context and must not block. Undecodable messages are counted and
+	// came by Dispatch. The lane waits until it returns; its context is that
+	// of the handler. Undecodable messages are counted and
 	// logged, but not given to it.
 	OnError func(context.Context, *HandlerError)
 }

@@ -8,10 +8,12 @@ import (
 )
 
 // queue is what waits in a lane: bounded by number and bytes, though one
-// message always fits.
+// message always fits. It also knows how many messages are being handled, so
+// that one can pass it when there is nothing to wait for.
 type queue struct {
 	maxMessages int
 	maxBytes    int64
+	maxRunning  int
 	// ready holds a token while there may be something to take.
 	ready chan struct{}
 
@@ -20,11 +22,14 @@ type queue struct {
 	head   int
 	bytes  int64
 	closed bool
-	space  chan struct{} // closed when a putter may try again; nil when none waits
+	// running counts what next and pass have given out and leave has not got
+	// back.
+	running int
+	space   chan struct{} // closed when a putter may try again; nil when none waits
 }
 
-func newQueue(maxMessages int, maxBytes int64) *queue {
-	return &queue{maxMessages: maxMessages, maxBytes: maxBytes, ready: make(chan struct{}, 1)}
+func newQueue(maxMessages int, maxBytes int64, maxRunning int) *queue {
+	return &queue{maxMessages: maxMessages, maxBytes: maxBytes, maxRunning: maxRunning, ready: make(chan struct{}, 1)}
 }
 
 // offer appends d if there is room. When there is none, the channel is closed
@@ -81,14 +86,44 @@ func (q *queue) append(d *delivery) {
 	q.bytes += int64(d.size)
 }
 
+// pass lets a message be handled now if none waits and none is handled. The
+// caller must then call leave.
+func (q *queue) pass() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed || q.running > 0 || q.head < len(q.items) {
+		return false
+	}
+	q.running++
+	return true
+}
+
+// leave counts out a message that next or pass has counted in.
+func (q *queue) leave() {
+	q.mu.Lock()
+	q.running--
+	left := len(q.items) - q.head
+	q.mu.Unlock()
+	if left > 0 {
+		q.signal()
+	}
+}
+
 // take removes the oldest message, or returns nil; done is true when there
-// will never be another one.
-func (q *queue) take() (d *delivery, done bool) {
+// will never be another one. A worker gets one only when it may handle it.
+func (q *queue) take(worker bool) (d *delivery, done bool) {
 	q.mu.Lock()
 	if q.head == len(q.items) {
 		done = q.closed
 		q.mu.Unlock()
 		return nil, done
+	}
+	if worker {
+		if q.running >= q.maxRunning {
+			q.mu.Unlock()
+			return nil, false
+		}
+		q.running++
 	}
 	d = q.items[q.head]
 	q.items[q.head] = nil
@@ -135,10 +170,11 @@ func (q *queue) removed(d *delivery) (space chan struct{}, left int) {
 	return space, left
 }
 
-// next waits for a message. It returns nil when the queue is closed and empty.
+// next waits for a message to handle, after which leave must be called. It
+// returns nil when the queue is closed and empty.
 func (q *queue) next() *delivery {
 	for {
-		d, done := q.take()
+		d, done := q.take(true)
 		if d != nil {
 			return d
 		}
@@ -170,8 +206,8 @@ func (q *queue) close() {
 	q.signal()
 }
 
-func (q *queue) depth() (messages int, bytes int64) {
+func (q *queue) depth() (messages int, bytes int64, running int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.items) - q.head, q.bytes
+	return len(q.items) - q.head, q.bytes, q.running
 }

@@ -34,9 +34,9 @@ type run struct {
 	// handlers is the context of the handlers.
 	handlers     context.Context
 	stopHandlers context.CancelCauseFunc
-	workers      sync.WaitGroup
-	left         atomic.Int64  // messages that the drain's bound left unhandled
-	ended        chan struct{} // closed when Run returns
+	workers      sync.WaitGroup // every goroutine that may run a handler
+	left         atomic.Int64   // messages that the drain's bound left unhandled
+	ended        chan struct{}  // closed when Run returns
 }
 
 func newRun(ctx context.Context, s *Subscriber) *run {
@@ -49,7 +49,7 @@ func newRun(ctx context.Context, s *Subscriber) *run {
 	}
 	r.handlers, r.stopHandlers = context.WithCancelCause(context.WithoutCancel(ctx))
 	for t, route := range s.routes {
-		r.lanes[t] = &lane{route: route, run: r, queue: newQueue(s.opts.QueueMessages, s.opts.QueueBytes)}
+		r.lanes[t] = &lane{route: route, run: r, queue: newQueue(s.opts.QueueMessages, s.opts.QueueBytes, s.opts.Concurrency)}
 	}
 	if s.opts.Disabled {
 		return r
@@ -147,7 +147,7 @@ func (r *run) drain(bound <-chan time.Time) error {
 	r.stopHandlers(ErrDrainTimeout)
 	for _, l := range r.lanes {
 		for { // not left to the workers: their handlers may be stuck
-			d, _ := l.queue.take()
+			d, _ := l.queue.take(false)
 			if d == nil {
 				break
 			}
@@ -156,15 +156,16 @@ func (r *run) drain(bound <-chan time.Time) error {
 	}
 	grace := time.NewTimer(drainGrace)
 	defer grace.Stop()
-	stuck := int64(0)
+	stuck := 0
 	select {
 	case <-idle:
 	case <-grace.C:
 		for _, l := range r.lanes {
-			stuck += l.handling.Load()
+			_, _, running := l.queue.depth()
+			stuck += running
 		}
 	}
-	if left := r.left.Load(); left+stuck > 0 {
+	if left := r.left.Load(); left > 0 || stuck > 0 {
 		return fmt.Errorf("%w; %d messages not handled, %d handlers still running", ErrDrainTimeout, left, stuck)
 	}
 	return nil

@@ -25,7 +25,7 @@ const probePrefix = "fogis:probe:"
 // is used up to its first failure: it would reconnect without saying so, which
 // is why a session allows it a single dial.
 //
-// Its fields belong to the goroutine of run, except where noted.
+// Its fields belong to the goroutine that is its reader, except where noted.
 type session struct {
 	k      *keeper
 	ctx    context.Context
@@ -35,14 +35,19 @@ type session struct {
 	client *redis.Client
 	pubsub *redis.PubSub
 	dials  atomic.Int32
+	conn   *idleConn
 	closed chan struct{} // closed with the connection; nil before the dial
+
+	reader    reader
+	handshake *time.Timer // ends the session unless it is up in time
 
 	began time.Time // PINGs carry the time since then
 	// asked counts the SUBSCRIBE commands sent: one after another, each after
 	// the answer to the one before, so that a refusal names its channel.
-	asked int
-	up    bool
-	held  []*redis.Message // arrived before up
+	asked   int
+	greeted bool // the PING before the first SUBSCRIBE was answered
+	up      bool
+	held    []*redis.Message // arrived before up
 	// readTo is a time before which nothing can have been published that was
 	// not read: see Gap.From.
 	readTo time.Time
@@ -67,6 +72,7 @@ func newSession(parent context.Context, k *keeper) *session {
 		pong:  make(chan struct{}, 1),
 		probe: newProbe(),
 	}
+	s.reader.armed, s.reader.over = make(chan struct{}, 1), make(chan struct{})
 	s.ctx, s.cancel = context.WithCancelCause(parent)
 	o := *k.run.s.redis
 	o.Dialer = s.dial
@@ -106,57 +112,67 @@ func (s *session) dial(_ context.Context, network, addr string) (net.Conn, error
 		conn.Close()
 		close(closed)
 	})
-	return &idleConn{conn, s.idle}, nil
+	s.conn = &idleConn{Conn: conn, idle: s.idle}
+	return s.conn, nil
 }
 
-// run reads until the session ends, and says why.
+// run opens the session, waits for its end, and says why.
 func (s *session) run() error {
 	defer s.close()
-	handshake := time.AfterFunc(s.k.run.opts.HandshakeTimeout, func() { s.cancel(errHandshake) })
-	defer handshake.Stop()
+	s.handshake = time.AfterFunc(s.k.run.opts.HandshakeTimeout, func() { s.cancel(errHandshake) })
+	defer s.handshake.Stop()
 	// While Redis loads its data it takes subscriptions and refuses PINGs. A
 	// PING first, so that no publisher counts a listener that will not last.
 	if err := s.pubsub.Ping(s.ctx); err != nil {
 		return s.reason(err)
 	}
-	greeted := false
-	for {
-		reply, err := s.pubsub.ReceiveTimeout(s.ctx, s.idle)
-		if err != nil {
-			if s.asksProbe() && redis.HasErrorPrefix(err, "NOPERM") {
-				s.probeRefused(err)
-				s.asked++
-				s.startHelpers(false)
-				continue
-			}
-			return s.reason(err)
+	s.helpers.Go(s.watch)
+	s.k.run.workers.Go(s.read)
+	<-s.reader.over
+	return s.reader.err
+}
+
+// take acts on one reply. It returns an error when that ends the session, and
+// a message for the caller to hand over.
+func (s *session) take(reply any, err error) (*redis.Message, error) {
+	if err != nil {
+		if !s.asksProbe() || !redis.HasErrorPrefix(err, "NOPERM") {
+			return nil, s.reason(err)
 		}
-		switch reply := reply.(type) {
-		case *redis.Message:
-			s.receive(reply)
-		case *redis.Pong:
-			if greeted {
-				s.ponged(reply.Payload)
-				continue
-			}
-			greeted = true
-			if err := s.ask(); err != nil {
-				return err
-			}
-		case *redis.Subscription:
-			if reply.Kind != "subscribe" {
-				return fmt.Errorf("%w: channel %q", errUnsubscribed, reply.Channel)
-			}
-			if s.asksProbe() {
-				s.asked++
-				s.startHelpers(true)
-				continue
-			}
-			if err := s.confirm(reply.Channel, handshake); err != nil {
-				return err
-			}
-		}
+		s.probeRefused(err)
+		s.asked++
+		s.startHelpers(false)
+		return nil, nil
 	}
+	switch reply := reply.(type) {
+	case *redis.Pong:
+		if !s.greeted {
+			s.greeted = true
+			return nil, s.ask()
+		}
+		s.ponged(reply.Payload)
+	case *redis.Subscription:
+		if reply.Kind != "subscribe" {
+			return nil, fmt.Errorf("%w: channel %q", errUnsubscribed, reply.Channel)
+		}
+		if s.asksProbe() {
+			s.asked++
+			s.startHelpers(true)
+			return nil, nil
+		}
+		return nil, s.confirm(reply.Channel)
+	case *redis.Message:
+		if reply.Channel == s.probe.channel {
+			s.probe.arrived(reply.Payload)
+			return nil, nil
+		}
+		if !s.up {
+			s.held = append(s.held, reply)
+			return nil, nil
+		}
+		return reply, nil
+	}
+	return nil, nil
 }
 
 // ask sends the next SUBSCRIBE.
@@ -178,16 +194,18 @@ func (s *session) asksProbe() bool {
 
 // confirm notes the answer for one channel. After the last one the session is
 // up.
-func (s *session) confirm(channel string, handshake *time.Timer) error {
+func (s *session) confirm(channel string) error {
 	s.asked++
 	s.k.update(func(status *SessionStatus) { status.Confirmed = append(status.Confirmed, channel) })
 	if s.asked == len(s.k.channels) {
-		handshake.Stop()
+		s.handshake.Stop()
 		if !s.k.confirmed(s) {
 			return s.reason(s.ctx.Err())
 		}
 		for _, m := range s.held {
-			s.receive(m)
+			if l, d := s.receive(m); d != nil {
+				s.enqueue(l, d)
+			}
 		}
 		s.held = nil
 		if s.k.run.command == nil {
@@ -273,26 +291,23 @@ func (s *session) ponged(payload string) {
 	}
 }
 
-// receive handles one message of a subscribed channel, up to its lane.
-func (s *session) receive(m *redis.Message) {
-	if m.Channel == s.probe.channel {
-		s.probe.arrived(m.Payload)
-		return
-	}
-	if !s.up {
-		s.held = append(s.held, m)
-		return
-	}
+// receive decodes a message and finds its lane. There is no delivery for what
+// has none; that is counted and logged.
+func (s *session) receive(m *redis.Message) (*lane, *delivery) {
 	now := time.Now()
 	s.last.Store(int64(now.Sub(s.began)))
 	l, e, err := s.k.run.decode(viewBytes(m.Payload), m.Channel, message.ViaPubSub)
 	if err != nil {
-		return // counted and logged
+		return nil, nil
 	}
 	if e.Seq.N > 0 {
 		s.checkSequence(&e.Header, now)
 	}
-	d := &delivery{env: e, size: len(m.Payload)}
+	return l, &delivery{env: e, size: len(m.Payload)}
+}
+
+// enqueue leaves a message to its lane, and waits while that is full.
+func (s *session) enqueue(l *lane, d *delivery) {
 	if _, ok := l.queue.offer(d); ok {
 		return
 	}

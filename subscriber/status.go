@@ -71,7 +71,7 @@ type LaneStatus struct {
 	Type        message.Type `json:"type"`
 	Queued      int          `json:"queued"`
 	QueuedBytes int64        `json:"queued_bytes"`
-	Handling    int64        `json:"handling"` // messages in their handler or between two attempts
+	Handling    int          `json:"handling"` // messages in their handler or between two attempts
 }
 
 // Status returns a snapshot. It holds no password and nothing of a message.
@@ -94,8 +94,8 @@ func (s *Subscriber) Status() Status {
 	}
 	for _, t := range sortedTypes(r.lanes) {
 		l := r.lanes[t]
-		queued, bytes := l.queue.depth()
-		st.Lanes = append(st.Lanes, LaneStatus{Type: t, Queued: queued, QueuedBytes: bytes, Handling: l.handling.Load()})
+		queued, bytes, running := l.queue.depth()
+		st.Lanes = append(st.Lanes, LaneStatus{Type: t, Queued: queued, QueuedBytes: bytes, Handling: running})
 	}
 	return st
 }
