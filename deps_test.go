@@ -22,6 +22,7 @@ const (
 	backoff   = "github.com/cenkalti/backoff/v5"
 	gobreaker = "github.com/sony/gobreaker/v2"
 	miniredis = "github.com/alicebob/miniredis/v2"
+	bbolt     = "go.etcd.io/bbolt"
 )
 
 // importRule says what the non-test files of a package may import beyond the
@@ -42,6 +43,7 @@ var importTable = []importRule{
 	{"config", []string{"./message"}, []string{"flag", "net/http", "os", "testing"}},
 	{"durable", []string{"./message", goredis}, []string{"log", "net/http", "os", "testing"}},
 	{"health", []string{goredis}, []string{"net/http", "os", "testing"}},
+	{"outbox", []string{"./message", bbolt}, []string{"context", "net", "net/http", "testing"}},
 	{"httpfallback", []string{"./message"}, []string{"os", "testing"}},
 	{"publisher", []string{"./message", goredis, gobreaker, backoff}, []string{"net/http", "testing"}},
 	{"subscriber", []string{"./message", goredis, backoff}, []string{"net/http", "testing"}},
