@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -38,7 +39,7 @@ func outgoing(n int) message.Outgoing {
 // connect is a client of the address with the settings that durable wants.
 func connect(tb testing.TB, addr string, change ...func(*redis.Options)) *redis.Client {
 	tb.Helper()
-	o := &redis.Options{Addr: addr, MaxRetries: -1, ContextTimeoutEnabled: true}
+	o := &redis.Options{Addr: addr, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true}
 	for _, c := range change {
 		c(o)
 	}
@@ -47,51 +48,77 @@ func connect(tb testing.TB, addr string, change ...func(*redis.Options)) *redis.
 	return client
 }
 
-// embedded is a miniredis that works inside a bubble and can be cut off.
-type embedded struct {
-	*miniredis.Miniredis
-	mu      sync.Mutex
-	refuses bool
-	conns   []net.Conn
-}
-
-func newEmbedded(t *testing.T) *embedded {
+// newEmbedded is a miniredis for a bubble.
+func newEmbedded(t *testing.T) *miniredis.Miniredis {
 	t.Helper()
 	m := miniredis.NewMiniRedis()
 	m.ClockTTL(true)
 	t.Cleanup(m.Close)
-	return &embedded{Miniredis: m}
+	return m
 }
 
-func (m *embedded) dial(context.Context, string, string) (net.Conn, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.refuses {
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: context.DeadlineExceeded}
-	}
-	c, err := m.Dial()
-	if err == nil {
-		m.conns = append(m.conns, c)
-	}
-	return c, err
+// link is an instance's network to a miniredis.
+type link struct {
+	redis *miniredis.Miniredis
+
+	mu    sync.Mutex
+	down  bool // refuses connections
+	hole  bool // what is written is lost
+	conns []net.Conn
 }
 
-// refuse turns an outage on, which ends all connections, or off.
-func (m *embedded) refuse(on bool) {
-	m.mu.Lock()
-	m.refuses = on
-	conns := m.conns
-	m.conns = nil
-	m.mu.Unlock()
-	if on {
-		for _, c := range conns {
-			_ = c.Close()
-		}
+func (l *link) dial(context.Context, string, string) (net.Conn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.down {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	}
+	c, err := l.redis.Dial()
+	if err != nil {
+		return nil, err
+	}
+	l.conns = append(l.conns, c)
+	return &linkConn{c, l}, nil
+}
+
+// cut ends all connections and refuses new ones until restore.
+func (l *link) cut() {
+	l.mu.Lock()
+	l.down = true
+	conns := l.conns
+	l.conns = nil
+	l.mu.Unlock()
+	for _, c := range conns {
+		_ = c.Close()
 	}
 }
 
-func (m *embedded) client(t *testing.T) *redis.Client {
-	return connect(t, "embedded:6379", func(o *redis.Options) { o.Dialer = m.dial })
+func (l *link) set(change func(*link)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change(l)
+}
+
+type linkConn struct {
+	net.Conn
+	link *link
+}
+
+func (c *linkConn) Write(p []byte) (int, error) {
+	c.link.mu.Lock()
+	hole := c.link.hole
+	c.link.mu.Unlock()
+	if hole {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+func (l *link) client(t *testing.T) *redis.Client {
+	// After refused dials go-redis tries again each second, until it sees that
+	// the client was closed.
+	t.Cleanup(func() { time.Sleep(2 * time.Second) })
+	return connect(t, "192.0.2.7:6379", func(o *redis.Options) { o.Dialer = l.dial })
 }
 
 func newWriter(tb testing.TB, conn redis.UniversalClient, o durable.WriterOptions) *durable.Writer {
