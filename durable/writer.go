@@ -173,8 +173,8 @@ func (w *Writer) transact(ctx context.Context, node redis.UniversalClient, chann
 
 // repeat is an attempt after one whose outcome is unknown.
 func (w *Writer) repeat(ctx context.Context, node redis.UniversalClient, channel string, m message.Outgoing, after string) (Appended, error) {
-	answer, err := appendScript.run(ctx, node, []string{StreamKey(channel), channel},
-		after, w.oldest(channel), m.ID, string(m.Type), m.Body).Slice()
+	answer, err := appendScript.run(ctx, node, []string{StreamKey(channel)},
+		after, w.oldest(channel), m.ID, string(m.Type), m.Body, channel).Slice()
 	if err != nil {
 		return Appended{}, err
 	}
@@ -283,6 +283,6 @@ if not found then
     found = redis.call('XADD', KEYS[1], '*', 'id', id, 'type', ARGV[4], 'data', ARGV[5])
   end
 end
-local heard = redis.pcall('PUBLISH', KEYS[2], ARGV[5])
+local heard = redis.pcall('PUBLISH', ARGV[6], ARGV[5])
 return {found, type(heard) == 'number' and heard or 0, existed}
 `)
