@@ -28,7 +28,8 @@ type File struct {
 	// token is held by the one that changes the file: a channel and not a
 	// mutex, because it is held over disk I/O.
 	token  chan struct{}
-	closed bool // token's
+	closed bool   // token's
+	buf    []byte // token's: room for the value that is written
 
 	mu    sync.Mutex // guards index; never held over I/O
 	index index
@@ -74,7 +75,7 @@ func (f *File) Put(m message.Outgoing, after string) error {
 		}
 		n := f.index.last + 1
 		key := appendKey(nil, n)
-		value := r.encode(key)
+		value := f.encode(&r, key)
 		if f.maxBytes >= 0 && int64(len(value)) > f.maxBytes-f.index.bytes {
 			all := f.index.stats(nil)
 			return refusal{fmt.Errorf("%w: %d messages take %d bytes of %d, this one takes %d",
@@ -286,6 +287,19 @@ func (f *File) change(op string, do func() error) error {
 	return f.fail(op, err)
 }
 
+// keepBuffer is the largest buffer that is kept for the next record.
+const keepBuffer = 1 << 20
+
+// encode returns a record's value, which holds until the next one is encoded.
+// The token is held.
+func (f *File) encode(r *Record, key []byte) []byte {
+	value := r.encode(f.buf, key)
+	if cap(value) <= keepBuffer {
+		f.buf = value
+	}
+	return value
+}
+
 // know changes the index; the token is held.
 func (f *File) know(change func()) {
 	f.mu.Lock()
@@ -312,7 +326,7 @@ func (f *File) edit(op string, t message.Type, id string, do func(*Record) bool)
 			if !do(&r) {
 				return errUnchanged
 			}
-			changed := r.encode(key)
+			changed := f.encode(&r, key)
 			by = len(changed) - len(value)
 			return bucket.Put(key, changed)
 		})

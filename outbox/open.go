@@ -23,9 +23,9 @@ type Options struct {
 	// MaxBytes bounds what the records take together: their bodies and some 60
 	// bytes more for each. Zero is [DefaultMaxBytes], negative is no bound. A
 	// file that holds more already, from a time with a higher bound, takes
-	// nothing new until it holds less. The file on the disk can become about
-	// three times as large, because a page is free for new records only when
-	// it is empty; it does not shrink, but is used again.
+	// nothing new until it holds less. The file on the disk becomes larger than
+	// that, by a third for snapshots and to twice for small messages; it does
+	// not shrink, but its room is used again.
 	MaxBytes int64
 }
 

@@ -1,9 +1,11 @@
 package outbox_test
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/PitchConnect/fogispubsub/outbox"
@@ -51,6 +53,39 @@ func TestOpen_pathThatCannotBe(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Len(t, entries, 2, "nothing was made: %v", entries)
+}
+
+// Only who has the lock looks at the file: of several that start at once on a
+// damaged one, nobody sets the new one aside.
+func TestOpen_atOnceOnADamagedFile(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		path := newPath(t)
+		require.NoError(t, os.WriteFile(path, []byte(personal), 0o600))
+		files := make([]*outbox.File, 6)
+		var wg sync.WaitGroup
+		for i := range files {
+			wg.Go(func() {
+				for files[i] == nil {
+					f, err := outbox.Open(path, outbox.Options{})
+					if err != nil && !errors.Is(err, outbox.ErrInUse) {
+						t.Error(err)
+						return
+					}
+					if files[i] = f; f != nil {
+						if err := errors.Join(f.Put(outgoing(updates, i), ""), f.Close()); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+			})
+		}
+		wg.Wait()
+		aside, err := filepath.Glob(path + ".set-aside-*")
+		require.NoError(t, err)
+		require.Len(t, aside, 1)
+		require.Len(t, list(t, open(t, path)), len(files))
+	}
 }
 
 func TestOpen_symbolicLinkIsItsFile(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/PitchConnect/fogispubsub/message"
@@ -45,9 +46,10 @@ const maxText = 16 << 10
 
 func appendKey(dst []byte, n uint64) []byte { return binary.BigEndian.AppendUint64(dst, n) }
 
-// encode returns the value of r under the key.
-func (r *Record) encode(key []byte) []byte {
-	v := make([]byte, recordHead, recordHead+len(r.ID)+len(r.After)+len(r.Body))
+// encode returns the value of r under the key, in the room of buf.
+func (r *Record) encode(buf, key []byte) []byte {
+	v := slices.Grow(buf[:0], recordHead+len(r.ID)+len(r.After)+len(r.Body))[:recordHead]
+	v[4] = 0
 	if r.HTTP {
 		v[4] = flagHTTP
 	}
