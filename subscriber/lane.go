@@ -16,8 +16,8 @@ import (
 
 // A handler is quick when its last calls all took less than quickCall.
 const (
-	quickCalls = 16
-	quickCall  = time.Millisecond
+	quickCalls = 8
+	quickCall  = 2 * time.Millisecond
 )
 
 // lane handles the messages of one type, in the order of its queue. A message
