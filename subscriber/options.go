@@ -85,9 +85,9 @@ type Options struct {
 	OnResumed    func(Resumed)
 	OnSubscribed func()
 	// OnError is told of each message that was given up, also of those that
-	// came by Dispatch. The lane waits until it returns; its context is that
-	// of the handler. Undecodable messages are counted and
-	// logged, but not given to it.
+	// came by Dispatch. The lane waits until it returns; its context is that of
+	// the handler. Undecodable messages are counted and logged, but not given
+	// to it.
 	OnError func(context.Context, *HandlerError)
 }
 
