@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -151,6 +152,18 @@ func TestPanicError_hidesTheValue(t *testing.T) {
 	logcheck.CleanValue(t, "panic", err.Error())
 	logcheck.Clean(t, "panic", fmt.Sprintf("%v %+v %s", err, err, err))
 	require.Nil(t, subscriber.Permanent(nil))
+}
+
+func TestHandlerError_namesTheMessageOnly(t *testing.T) {
+	t.Parallel()
+	err := &subscriber.HandlerError{
+		Header:   message.Header{Type: message.TypeMatchUpdates, ID: strings.Repeat("å", 1000), Channel: "c"},
+		Attempts: 4, Err: errHandler,
+	}
+	require.Contains(t, err.Error(), `"match_updates" message "åå`)
+	require.Contains(t, err.Error(), "not handled after 4 attempts: no calendar")
+	require.Less(t, len(err.Error()), 200)
+	require.True(t, utf8.ValidString(err.Error()))
 }
 
 func TestLane_panickingCallbacks(t *testing.T) {

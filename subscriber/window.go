@@ -21,9 +21,11 @@ type window struct {
 
 	mu      sync.Mutex
 	claimed map[windowKey]chan struct{} // closed when the claim ends; nil when nobody waits for it
-	handled map[windowKey]time.Time
-	order   []windowKey // of handled, a ring once it is full; the oldest at next
-	next    int
+	// young and old tell when a message was handled, as time since began. When
+	// young is full it becomes old, and what was old is forgotten: deleting
+	// single keys would let a map grow to several times its contents.
+	young, old map[windowKey]time.Duration
+	began      time.Time
 }
 
 type windowKey [2]uint64
@@ -33,7 +35,7 @@ func newWindow(size int, age time.Duration) *window {
 		size: size, age: age,
 		seeds:   [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
 		claimed: map[windowKey]chan struct{}{},
-		handled: map[windowKey]time.Time{},
+		young:   map[windowKey]time.Duration{}, old: map[windowKey]time.Duration{}, began: time.Now(),
 	}
 }
 
@@ -61,8 +63,11 @@ func (w *window) isHandled(k windowKey, now time.Time) bool {
 }
 
 func (w *window) lookup(k windowKey, now time.Time) bool {
-	at, ok := w.handled[k]
-	return ok && now.Sub(at) < w.age
+	at, ok := w.young[k]
+	if !ok {
+		at, ok = w.old[k]
+	}
+	return ok && now.Sub(w.began)-at < w.age
 }
 
 // claim claims the message for the caller, who then must call settle. When it
@@ -96,16 +101,9 @@ func (w *window) settle(k windowKey, handled bool, now time.Time) {
 	if !handled {
 		return
 	}
-	if _, known := w.handled[k]; known { // older than age; its place in order stays
-		w.handled[k] = now
-		return
+	if len(w.young) >= w.size {
+		w.young, w.old = w.old, w.young
+		clear(w.young)
 	}
-	if len(w.order) < w.size {
-		w.order = append(w.order, k)
-	} else {
-		delete(w.handled, w.order[w.next])
-		w.order[w.next] = k
-		w.next = (w.next + 1) % w.size
-	}
-	w.handled[k] = now
+	w.young[k] = now.Sub(w.began)
 }
