@@ -257,18 +257,19 @@ func TestDedupe_window(t *testing.T) {
 		require.Equal(t, 3, send("1", "2", "3"))
 		require.Equal(t, 0, send("1", "2", "3"))
 		require.Equal(t, 1, send("4"))
-		require.Equal(t, 0, send("2", "3", "4"))
-		require.Equal(t, 1, send("1"), "the oldest was forgotten")
+		require.Equal(t, 0, send("2", "3", "4"), "at least three are remembered")
+		require.Equal(t, 3, send("5", "6", "7"))
+		require.Equal(t, 1, send("1"), "at most six are remembered")
 		time.Sleep(time.Hour)
-		require.Equal(t, 2, send("4", "1"))
-		require.Equal(t, 0, send("4", "1"))
+		require.Equal(t, 2, send("7", "1"))
+		require.Equal(t, 0, send("7", "1"))
 
 		// Without an ID there is no duplicate.
 		for range 3 {
 			b.Publish(statusChannel, `{"type":"processing_status","payload":{"status":"started"}}`)
 		}
 		synctest.Wait()
-		require.EqualValues(t, 3+1+1+2+3, r.Stats().Handled)
+		require.EqualValues(t, 3+1+3+1+2+3, r.Stats().Handled)
 		require.NoError(t, r.stop())
 	})
 }

@@ -68,9 +68,10 @@ type Options struct {
 	// 30 s after which the services give up a request.
 	DispatchTimeout time.Duration
 
-	// DedupeIDs and DedupeAge bound, for each type, how many message IDs are
-	// remembered after they were handled and for how long. Zero means 10 000
-	// and 24 h; negative DedupeIDs means that no duplicate is recognised.
+	// DedupeIDs and DedupeAge say, for each type, how many message IDs are
+	// remembered at least after they were handled, and for how long at most.
+	// Up to twice as many are. Zero means 10 000 and 24 h; negative DedupeIDs
+	// means that no duplicate is recognised.
 	DedupeIDs int
 	DedupeAge time.Duration
 
