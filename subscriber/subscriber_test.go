@@ -348,3 +348,28 @@ func TestSubscriber_Restart_endsWithRun(t *testing.T) {
 		require.ErrorIs(t, <-restarted, subscriber.ErrNotRunning)
 	})
 }
+
+func TestSubscriber_Subscribed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newRedisBox(t)
+		b.refuse(true)
+		s, err := subscriber.New(b.options(), subscriber.Options{Logger: logcheck.New(t)})
+		require.NoError(t, err)
+		var got recorder
+		s.Handle(message.TypeProcessingStatus, got.handle)
+		soon, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		require.ErrorIs(t, s.Subscribed(soon), context.DeadlineExceeded)
+
+		waited := make(chan error)
+		go func() { waited <- s.Subscribed(context.Background()) }()
+		r := start(t, s)
+		time.Sleep(time.Minute)
+		b.refuse(false)
+		require.NoError(t, <-waited)
+		require.Equal(t, subscriber.StateSubscribed, s.Status().State)
+		require.NoError(t, r.stop())
+		require.ErrorIs(t, s.Subscribed(t.Context()), subscriber.ErrNotRunning)
+	})
+}
