@@ -1,11 +1,8 @@
 package fogispubsub_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -26,13 +23,17 @@ import (
 )
 
 // fallbackToken holds the password that no log may show.
+
 const fallbackToken = "t0ken-of-the-" + logcheck.Password
 
 // budget is what a publish may spend at Redis where a test sets it.
+
 const budget = 500 * time.Millisecond
 
 // pair is a publishing and a receiving service: they share a Redis, and the
+
 // publisher's fallback leads to the receiver's HTTP server.
+
 type pair struct {
 	t         *testing.T
 	publisher *fogispubsub.Client
@@ -47,7 +48,9 @@ type pair struct {
 }
 
 // newPair makes both with short waits. env adds to the publisher's settings.
+
 // Neither runs yet.
+
 func newPair(t *testing.T, publisherAddr, receiverAddr string, env environment) *pair {
 	t.Helper()
 	p := &pair{t: t, next: 6200001}
@@ -86,6 +89,7 @@ func newPair(t *testing.T, publisherAddr, receiverAddr string, env environment) 
 }
 
 // publish sends the next snapshot, of three matches.
+
 func (p *pair) publish() (publisher.Receipt, error) {
 	u := snapshot(p.t, p.next, 3)
 	p.next += 3
@@ -97,6 +101,7 @@ func (p *pair) publish() (publisher.Receipt, error) {
 }
 
 // publishBy is publish that must take this route.
+
 func (p *pair) publishBy(route publisher.Route) publisher.Receipt {
 	p.t.Helper()
 	receipt, err := p.publish()
@@ -106,7 +111,9 @@ func (p *pair) publishBy(route publisher.Route) publisher.Receipt {
 }
 
 // requireHandled checks that the receiver handles every match that was
+
 // published once, in order, and no other.
+
 func (p *pair) requireHandled() {
 	p.t.Helper()
 	var got []int
@@ -118,7 +125,9 @@ func (p *pair) requireHandled() {
 }
 
 // requireNothingElse checks that no copy was handled again: a message that is
+
 // sent now comes next.
+
 func (p *pair) requireNothingElse() {
 	p.t.Helper()
 	require.Empty(p.t, p.want)
@@ -129,6 +138,7 @@ func (p *pair) requireNothingElse() {
 }
 
 // waitRecovered waits until both are back at Redis.
+
 func (p *pair) waitRecovered() {
 	p.t.Helper()
 	waitState(p.t, p.receiver, subscriber.StateSubscribed)
@@ -136,32 +146,9 @@ func (p *pair) waitRecovered() {
 }
 
 // A service that starts before Redis needs no help when Redis comes.
-func TestClient_Run_startedBeforeRedis(t *testing.T) {
-	t.Parallel()
-	server := realredis.New(t)
-	p := newPair(t, server.Addr(), server.Addr(), environment{"FOGIS_FALLBACK_URL": ""})
-	run(t, p.receiver)
-	run(t, p.publisher)
-	wait(t, "three attempts", func() bool {
-		s := p.receiver.Status()
-		return len(s.Sessions) == 1 && s.Sessions[0].Attempts >= 3
-	})
-	require.Equal(t, subscriber.StateConnecting, p.receiver.Status().State)
-	_, err := p.publish()
-	require.ErrorIs(t, err, syscall.ECONNREFUSED)
-
-	server.Start()
-	came := time.Now()
-	waitState(t, p.receiver, subscriber.StateSubscribed)
-	t.Logf("subscribed %s after Redis came up", time.Since(came))
-	require.Less(t, time.Since(came), 10*time.Second, "a backoff step is at most 5 s")
-	wait(t, "the publisher to find Redis", func() bool { return !p.publisher.Stats().Publisher.BreakerOpen })
-	p.publishBy(publisher.RoutePubSub)
-	p.requireHandled()
-	require.Empty(t, p.gaps(), "nothing can be missed before the first time up")
-}
 
 // trouble is a way in which Redis is away.
+
 type trouble struct {
 	name string
 	// begin returns what ends it.
@@ -195,8 +182,11 @@ var troubles = []trouble{
 }
 
 // While Redis is away match updates arrive by HTTP within the budget, each
+
 // once and in order; afterwards Redis is used again, and what was stuck on
+
 // the way there is not handled a second time.
+
 func TestClient_Publish_redisAway(t *testing.T) {
 	t.Parallel()
 	for _, trouble := range troubles {
@@ -236,7 +226,9 @@ func TestClient_Publish_redisAway(t *testing.T) {
 }
 
 // What a frozen server works off when it goes on reaches a subscription that
+
 // lasted, after the same messages came by HTTP: known again, not handled.
+
 func TestClient_Publish_lateCopies(t *testing.T) {
 	t.Parallel()
 	server := realredis.Start(t)
@@ -267,7 +259,9 @@ func TestClient_Publish_lateCopies(t *testing.T) {
 }
 
 // A server that loads its data answers PUBLISH and SUBSCRIBE, and refuses
+
 // most else.
+
 func TestClient_Publish_redisLoading(t *testing.T) {
 	t.Parallel()
 	server := realredis.Start(t, "--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024")
@@ -324,6 +318,7 @@ func TestClient_Publish_redisLoading(t *testing.T) {
 }
 
 // With the breaker open the fallback begins at once, with Run and without.
+
 func TestClient_Publish_breakerOpen(t *testing.T) {
 	t.Parallel()
 	for name, running := range map[string]bool{"with Run": true, "without Run": false} {
@@ -377,7 +372,9 @@ func TestClient_Publish_breakerOpen(t *testing.T) {
 }
 
 // With the settings' defaults the error of a publish that found no route is
+
 // there within 10 s, and names both causes.
+
 func TestClient_Publish_bothDown(t *testing.T) {
 	t.Parallel()
 	for name, begin := range map[string]func(*testing.T) (redisAddr, fallbackAddr string, cause error){
@@ -420,7 +417,9 @@ func TestClient_Publish_bothDown(t *testing.T) {
 }
 
 // The answer to one PUBLISH is lost: the retry, or the fallback, brings a
+
 // second copy, which is not handled.
+
 func TestClient_Publish_lostAnswer(t *testing.T) {
 	t.Parallel()
 	for name, retry := range map[string]string{"sent again": "true", "sent by HTTP": "false"} {
@@ -454,234 +453,19 @@ func TestClient_Publish_lostAnswer(t *testing.T) {
 }
 
 // A message has one handling over all routes, whichever brings it first, also
+
 // while the other copy is in its handler.
-func TestClient_oneHandlingOverBothRoutes(t *testing.T) {
-	t.Parallel()
-	server := realredis.Start(t)
-	direct := server.Client(t)
-	receiver := newClient(t, environment{"REDIS_URL": server.URL(), "FOGIS_FALLBACK_TOKEN": "t0ken"}, fogispubsub.Options{})
-	entered, leave := make(chan message.Via, 100), make(chan struct{})
-	fogispubsub.On(receiver, func(_ context.Context, m message.Message[message.MatchUpdates]) error {
-		entered <- m.Via
-		<-leave
-		return nil
-	})
-	url := serveFallback(t, receiver).URL
-	runSubscribed(t, receiver)
-	body := func(id string) string {
-		data, err := message.AppendEncode(nil, message.Header{ID: id, Source: "test"}, snapshot(t, 6200001, 1))
-		require.NoError(t, err)
-		return string(data)
-	}
-	post := func(body string) <-chan string {
-		answers := make(chan string, 1)
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
-		require.NoError(t, err)
-		req.Header.Set("Authorization", "Bearer t0ken")
-		go func() {
-			resp, err := http.DefaultClient.Do(req)
-			if err != nil {
-				answers <- err.Error()
-				return
-			}
-			defer resp.Body.Close()
-			text, _ := io.ReadAll(resp.Body)
-			answers <- fmt.Sprint(resp.StatusCode, " ", string(text))
-		}()
-		return answers
-	}
-	publish := func(body string) {
-		require.EqualValues(t, 1, direct.Publish(t.Context(), message.ChannelMatchUpdates, body).Val())
-	}
-	duplicates := func(n uint64) {
-		t.Helper()
-		wait(t, "duplicates", func() bool { return receiver.Stats().Subscriber.Duplicates == n })
-	}
-
-	// By pub/sub, and by HTTP while that is being handled and once it is.
-	publish(body("one"))
-	require.Equal(t, message.ViaPubSub, receive(t, entered))
-	waiting := post(body("one"))
-	wait(t, "the POST to arrive", func() bool { return receiver.Stats().Subscriber.Received == 2 })
-	require.Empty(t, waiting, "it waits for the outcome")
-	leave <- struct{}{}
-	require.Contains(t, receive(t, waiting), "200 ")
-	require.Contains(t, receive(t, post(body("one"))), "200 ")
-	duplicates(2)
-
-	// By HTTP, and by pub/sub meanwhile and afterwards.
-	waiting = post(body("two"))
-	require.Equal(t, message.ViaHTTP, receive(t, entered))
-	publish(body("two"))
-	leave <- struct{}{}
-	require.Contains(t, receive(t, waiting), "200 ")
-	duplicates(3)
-	publish(body("two"))
-	duplicates(4)
-	require.Empty(t, entered)
-
-	// 2 000 copies by both routes at once.
-	close(leave)
-	var all []<-chan string
-	for i := range 1000 {
-		publish(body("three"))
-		if i%50 == 0 {
-			all = append(all, post(body("three")))
-		}
-	}
-	for _, answer := range all {
-		require.Contains(t, receive(t, answer), "200 ")
-	}
-	duplicates(4 + 1000 + 20 - 1)
-	require.EqualValues(t, 3, receiver.Stats().Subscriber.Handled)
-	require.Len(t, entered, 1)
-}
 
 // Run that is cancelled in the middle of a handler lets it finish; one that
+
 // does not finish is told to stop when the drain's bound has passed.
-func TestClient_Run_cancelledInHandler(t *testing.T) {
-	t.Parallel()
-	server := realredis.Start(t)
-	direct := server.Client(t)
-	for name, heedless := range map[string]bool{"finishes": false, "overstays": true} {
-		t.Run(name, func(t *testing.T) {
-			// Not parallel: the two would listen on the same channel.
-			receiver := newClient(t, environment{"REDIS_URL": server.URL()}, fogispubsub.Options{
-				Subscriber: subscriber.Options{DrainTimeout: 300 * time.Millisecond},
-			})
-			entered, leave, seen := make(chan struct{}, 10), make(chan struct{}), make(chan error, 10)
-			fogispubsub.On(receiver, func(ctx context.Context, _ message.Message[message.ProcessingStatus]) error {
-				entered <- struct{}{}
-				select {
-				case <-leave:
-				case <-ctx.Done():
-				}
-				seen <- context.Cause(ctx)
-				return ctx.Err()
-			})
-			ctx, cancel := context.WithCancel(t.Context())
-			ended := make(chan error, 1)
-			go func() { ended <- receiver.Run(ctx) }()
-			waitState(t, receiver, subscriber.StateSubscribed)
-			body, err := message.AppendEncode(nil, message.Header{Source: "test"}, message.ProcessingStatus{Status: message.StatusStarted})
-			require.NoError(t, err)
-			require.EqualValues(t, 1, direct.Publish(t.Context(), message.ChannelProcessingStatus, body).Val())
-			receive(t, entered)
-			cancel()
-			if !heedless {
-				wait(t, "the subscription to end", func() bool {
-					return direct.PubSubNumSub(t.Context(), message.ChannelProcessingStatus).Val()[message.ChannelProcessingStatus] == 0
-				})
-				require.Empty(t, ended, "Run waits for the handler")
-				leave <- struct{}{}
-				require.NoError(t, receive(t, seen), "the handler's context lives on")
-				require.NoError(t, receive(t, ended))
-				require.EqualValues(t, 1, receiver.Stats().Subscriber.Handled)
-				return
-			}
-			began := time.Now()
-			require.ErrorIs(t, receive(t, seen), subscriber.ErrDrainTimeout)
-			require.ErrorIs(t, receive(t, ended), subscriber.ErrDrainTimeout)
-			t.Logf("Run ended %s after it was cancelled", time.Since(began))
-			require.Zero(t, receiver.Stats().Subscriber.Handled)
-		})
-	}
-}
 
 // What Redis refuses at the start ends Run, with the channel's name and
-// without the password.
-func TestClient_Run_refused(t *testing.T) {
-	t.Parallel()
-	for _, row := range []struct {
-		name string
-		user string // in the URL
-		text string
-	}{
-		{"no right to the channel", "reader:" + logcheck.Password + "@", "NOPERM"},
-		{"wrong password", "reader:hemligt@", "WRONGPASS"},
-		{"no password", "", "NOAUTH"},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			t.Parallel()
-			server := realredis.Start(t, "--requirepass", logcheck.Password)
-			o := server.Options()
-			o.Password = logcheck.Password
-			admin := redis.NewClient(o)
-			defer admin.Close()
-			require.NoError(t, admin.Do(t.Context(), "ACL", "SETUSER", "reader", "on", ">"+logcheck.Password,
-				"~*", "+@all", "resetchannels", "&"+message.ChannelProcessingStatus).Err())
-			client := newClient(t, environment{"REDIS_URL": "redis://" + row.user + server.Addr()}, fogispubsub.Options{})
-			listenAll(client)
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			defer cancel()
-			err := client.Run(ctx)
-			require.NoError(t, ctx.Err(), "Run goes on trying")
-			require.ErrorContains(t, err, row.text)
-			if row.text == "NOPERM" {
-				require.False(t, strings.Contains(err.Error(), message.ChannelProcessingStatus), "that one is allowed")
-			}
-			require.Regexp(t, "fogis:(matches:updates|processor:status|system:alerts)", err.Error())
-			logcheck.Clean(t, "the error", err.Error())
-			logcheck.CleanValue(t, "the status", client.Status())
 
-			_, err = client.Publish(t.Context(), snapshot(t, 6200001, 1))
-			require.ErrorContains(t, err, row.text)
-			logcheck.Clean(t, "the error", err.Error())
-			require.False(t, client.Stats().Publisher.BreakerOpen, "Redis lives")
-		})
-	}
-}
+// without the password.
 
 // Disabled, everything goes by HTTP and nobody asks Redis.
-func TestClient_disabled(t *testing.T) {
-	t.Parallel()
-	nowhere := faultnet.New(t, faultnet.Reserve(t))
-	p := newPair(t, nowhere.Addr(), nowhere.Addr(), environment{"REDIS_ENABLED": "no"})
-	require.NoError(t, p.receiver.Close())
-	p.receiver = newClient(t, environment{"REDIS_URL": "redis://" + nowhere.Addr(), "REDIS_PUBSUB_ENABLED": "off", "FOGIS_FALLBACK_TOKEN": fallbackToken}, fogispubsub.Options{})
-	p.handled = listen(p.receiver)
-	h, err := p.receiver.FallbackHandler()
-	require.NoError(t, err)
-	p.posts.Handler = h
-	run(t, p.receiver)
-	run(t, p.publisher)
-	waitState(t, p.receiver, subscriber.StateDisabled)
-	for range 3 {
-		p.publishBy(publisher.RouteFallback)
-	}
-	p.requireHandled()
-	receipt, err := p.publisher.Publish(t.Context(), message.ProcessingStatus{Status: message.StatusStarted})
-	require.NoError(t, err)
-	require.Equal(t, publisher.RouteNone, receipt.Route)
-	total, _ := nowhere.Conns()
-	require.Zero(t, total)
-}
 
 // A handler that fails is called again, on both routes; given up, the HTTP
+
 // sender learns of it and pub/sub goes on with the next message.
-func TestClient_handlerFails(t *testing.T) {
-	t.Parallel()
-	server := realredis.Start(t)
-	p := newPair(t, server.Addr(), server.Addr(), environment{"FOGIS_REQUIRE_RECEIVERS": "-1"})
-	receiver := newClient(t, environment{"REDIS_URL": server.URL(), "FOGIS_FALLBACK_TOKEN": "t0ken"}, fogispubsub.Options{
-		Subscriber: subscriber.Options{RetryDelay: time.Millisecond, MaxRetries: 2},
-	})
-	calls := make(chan int, 100)
-	fogispubsub.On(receiver, func(_ context.Context, m message.Message[message.MatchUpdates]) error {
-		calls <- int(m.Payload.Matches[0].ID.Int)
-		if m.Payload.Matches[0].ID.Int == 6200001 {
-			return errors.New("not today")
-		}
-		return nil
-	})
-	runSubscribed(t, receiver)
-	p.publishBy(publisher.RoutePubSub)
-	p.publishBy(publisher.RoutePubSub)
-	var got []int
-	for range 4 {
-		got = append(got, receive(t, calls))
-	}
-	require.Equal(t, []int{6200001, 6200001, 6200001, 6200004}, got)
-	wait(t, "the counters", func() bool { return receiver.Stats().Subscriber.Handled == 1 })
-	require.EqualValues(t, 1, receiver.Stats().Subscriber.Failed)
-}
