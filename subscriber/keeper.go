@@ -118,7 +118,6 @@ func (k *keeper) open(ctx context.Context) (up bool, err error) {
 	}
 	attempts, epoch := k.attempts, k.status.Epoch
 	if s.up {
-		k.run.up.Add(-1)
 		k.attempts = 0
 		k.outage = &Gap{
 			Session: k.name, Type: k.typ, Epoch: epoch, Channels: slices.Clone(k.channels),
@@ -180,9 +179,6 @@ func (k *keeper) confirmed(s *session) bool {
 		})
 	}
 
-	if k.run.up.Add(1) == int64(len(k.run.keepers)) && k.run.opts.OnSubscribed != nil {
-		k.run.callback("OnSubscribed", k.run.opts.OnSubscribed)
-	}
 	return true
 }
 

@@ -171,12 +171,11 @@ func TestLane_panickingCallbacks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newRedisBox(t)
 		s, err := subscriber.New(b.options(), subscriber.Options{
-			Logger:       logcheck.New(t),
-			MaxRetries:   -1,
-			OnGap:        func(subscriber.Gap) { panic("gap") },
-			OnResumed:    func(subscriber.Resumed) { panic("resumed") },
-			OnSubscribed: func() { panic("subscribed") },
-			OnError:      func(context.Context, *subscriber.HandlerError) { panic("error") },
+			Logger:     logcheck.New(t),
+			MaxRetries: -1,
+			OnGap:      func(subscriber.Gap) { panic("gap") },
+			OnResumed:  func(subscriber.Resumed) { panic("resumed") },
+			OnError:    func(context.Context, *subscriber.HandlerError) { panic("error") },
 		})
 		require.NoError(t, err)
 		got := failing(1)
@@ -188,7 +187,7 @@ func TestLane_panickingCallbacks(t *testing.T) {
 		b.Publish(statusChannel, string(status(t, "b")))
 		synctest.Wait()
 		require.Equal(t, []string{"a", "b"}, got.IDs())
-		require.EqualValues(t, 7, s.Stats().Panics) // 1 gap, 2 resumed, 2 subscribed, 2 errors
+		require.EqualValues(t, 5, s.Stats().Panics) // 1 gap, 2 resumed, 2 errors
 		require.NoError(t, r.stop())
 	})
 }

@@ -78,13 +78,11 @@ type Options struct {
 	// Disabled makes Run open no connection. Dispatch works.
 	Disabled bool
 
-	// OnGap and OnResumed are told of what [Gap] and [Resumed] describe, and
-	// OnSubscribed each time that the last of the sessions is up, so that all
-	// of them are. They run on the session's goroutine, which reads nothing
-	// until they return, so they must not block.
-	OnGap        func(Gap)
-	OnResumed    func(Resumed)
-	OnSubscribed func()
+	// OnGap and OnResumed are told of what [Gap] and [Resumed] describe, on
+	// the session's goroutine: it reads nothing until they return, so they
+	// must not block. [Subscriber.Subscribed] waits for all sessions together.
+	OnGap     func(Gap)
+	OnResumed func(Resumed)
 	// OnError is told of each message that was given up, also of those that
 	// came by Dispatch. The lane waits until it returns; its context is that of
 	// the handler. Undecodable messages are counted and logged, but not given

@@ -29,7 +29,6 @@ type run struct {
 	// channels tells which keeper reads a channel.
 	channels map[string]*keeper
 	command  *redis.Client // publishes the probes; nil when there are none
-	up       atomic.Int64  // sessions that are
 
 	// handlers is the context of the handlers.
 	handlers     context.Context
