@@ -91,15 +91,13 @@ func (f Filter) takes(d DeadLetter) bool {
 // again reads again. After an error, an [*Error], the range is over.
 func (d *DeadLetters) List(ctx context.Context, filter Filter) iter.Seq2[DeadLetter, error] {
 	return func(yield func(DeadLetter, error) bool) {
-		for messages, err := range pages(ctx, d.conn, d.channel, deadKey(d.channel), "-", replayBytes) {
+		for m, err := range scan(ctx, d.conn, d.channel, deadKey(d.channel), "-") {
 			if err != nil {
 				yield(DeadLetter{}, d.fail(ctx, "list dead letters", err))
 				return
 			}
-			for _, m := range messages {
-				if letter := newDeadLetter(m); filter.takes(letter) && !yield(letter, nil) {
-					return
-				}
+			if letter := newDeadLetter(m); filter.takes(letter) && !yield(letter, nil) {
+				return
 			}
 		}
 	}

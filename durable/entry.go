@@ -59,9 +59,11 @@ func (e Entry) LogValue() slog.Value { return slog.StringValue(e.String()) }
 func newEntry(m redis.XMessage) Entry {
 	id, _ := m.Values["id"].(string)
 	typ, _ := m.Values["type"].(string)
-	origin, _ := m.Values["origin"].(string)
-	group, _ := m.Values["group"].(string)
-	e := Entry{StreamID: m.ID, ID: id, Type: message.Type(typ), Origin: origin, group: group}
+	e := Entry{StreamID: m.ID, ID: id, Type: message.Type(typ)}
+	if len(m.Values) > 3 { // requeued
+		e.Origin, _ = m.Values["origin"].(string)
+		e.group, _ = m.Values["group"].(string)
+	}
 	if data, ok := m.Values["data"].(string); ok {
 		e.Body = viewBytes(data)
 	}
@@ -81,17 +83,11 @@ const (
 	firstBatch = 2 // nothing is known of their size
 )
 
-// nextBatch is how many entries to ask for after this batch.
-func nextBatch(bound int, messages []redis.XMessage, before int) int {
-	size, n := 0, 0
-	for _, m := range messages {
-		if data, ok := m.Values["data"].(string); ok {
-			size += len(data)
-			n++
-		}
-	}
+// nextBatch is how many entries to ask for after a batch of n with so many
+// bytes; before is what was asked for.
+func nextBatch(bound, n, bytes, before int) int {
 	if n == 0 {
 		return before
 	}
-	return min(max(bound/max(size/n, 1), 1), maxBatch)
+	return min(max(bound/max(bytes/n, 1), 1), maxBatch)
 }

@@ -30,9 +30,9 @@ type Lease struct {
 	stop    chan struct{} // closed by Release
 	kept    chan struct{} // closed when the renewing goroutine has ended
 
-	mu          sync.Mutex // guards what follows
-	outstanding map[string]struct{}
-	order       []string // the stream IDs delivered, from the first that is outstanding
+	mu      sync.Mutex // guards what follows
+	waiting waiting
+	handled string // the newest that is known to be handled, as Redis has it
 
 	reading // of the goroutine that calls Read
 }
@@ -41,7 +41,6 @@ func newLease(ctx context.Context, r *Reader, token string, sent time.Time) *Lea
 	l := &Lease{
 		r: r, token: token,
 		stop: make(chan struct{}), kept: make(chan struct{}),
-		outstanding: map[string]struct{}{},
 	}
 	l.ctx, l.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	l.expiry = time.AfterFunc(leaseLost-time.Since(sent), func() {
@@ -74,7 +73,7 @@ func (l *Lease) keep(sent time.Time) {
 			return
 		}
 		sent = time.Now()
-		err := l.run(l.ctx, renewScript, []string{leaseKey(l.r.channel, l.r.group)}, leaseTime.Milliseconds()).Err()
+		err := l.run(l.ctx, renewScript, []string{leaseKey(l.r.channel, l.r.group)}, l.token, leaseTime.Milliseconds()).Err()
 		if err == nil {
 			pauses = backoff{}
 			l.expiry.Reset(leaseLost - time.Since(sent))
@@ -111,7 +110,7 @@ func (l *Lease) Release(ctx context.Context) (err error) {
 		keys := []string{leaseKey(l.r.channel, l.r.group)}
 		// A second attempt for a connection of the pool that was dead already.
 		for range 2 {
-			if err = l.run(ctx, releaseScript, keys).Err(); err == nil || ctx.Err() != nil {
+			if err = l.run(ctx, releaseScript, keys, l.token).Err(); err == nil || ctx.Err() != nil {
 				break
 			}
 		}
@@ -124,7 +123,7 @@ func (l *Lease) Release(ctx context.Context) (err error) {
 	return err
 }
 
-// run runs a script that begins with underLease.
+// run runs a script that begins with underLease; args begin with the token.
 func (l *Lease) run(ctx context.Context, s script, keys []string, args ...any) *redis.Cmd {
 	ctx, cancel := context.WithTimeout(ctx, attemptTime)
 	defer cancel()
@@ -134,7 +133,7 @@ func (l *Lease) run(ctx context.Context, s script, keys []string, args ...any) *
 		failed.SetErr(err)
 		return failed
 	}
-	return s.run(ctx, node, keys, append([]any{l.token}, args...)...)
+	return s.run(ctx, node, keys, args...)
 }
 
 // over tells why nothing more can be done, if so.
@@ -151,51 +150,38 @@ func (l *Lease) over(ctx context.Context, op string) error {
 
 // delivered notes entries that are given to the caller.
 func (l *Lease) delivered(entries []Entry) {
+	if len(entries) == 0 {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, e := range entries {
-		l.outstanding[e.StreamID] = struct{}{}
-		l.order = append(l.order, e.StreamID)
-	}
+	l.waiting.add(entries)
 }
 
 // settled notes that entries are done with.
 func (l *Lease) settled(ids ...string) {
 	l.mu.Lock()
-	for _, id := range ids {
-		delete(l.outstanding, id)
-	}
-	floor := ""
-	for len(l.order) > 0 {
-		if _, waits := l.outstanding[l.order[0]]; waits {
-			break
-		}
-		floor, l.order = l.order[0], l.order[1:]
-	}
+	floor := l.waiting.settle(ids)
 	l.mu.Unlock()
 	if floor != "" {
 		l.r.reached(floor)
 	}
 }
 
-// held tells how many entries are outstanding, and of a batch how many are not
-// among them.
-func (l *Lease) held(batch []redis.XMessage) (outstanding, fresh int) {
+// fresh takes out of a batch what is outstanding, and tells how many entries
+// are.
+func (l *Lease) fresh(batch []redis.XMessage) (fresh []redis.XMessage, outstanding int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if len(batch) == 0 || newer(batch[0].ID, l.waiting.newest) {
+		return batch, l.waiting.n
+	}
 	for _, m := range batch {
-		if _, waits := l.outstanding[m.ID]; !waits {
-			fresh++
+		if !l.waiting.has(m.ID) {
+			fresh = append(fresh, m)
 		}
 	}
-	return len(l.outstanding), fresh
-}
-
-func (l *Lease) isOutstanding(id string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, waits := l.outstanding[id]
-	return waits
+	return fresh, l.waiting.n
 }
 
 var renewScript = newScript(underLease + `

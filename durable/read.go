@@ -141,7 +141,8 @@ func (l *Lease) readPending(ctx context.Context, s *session) ([]Entry, error) {
 		return nil, nil
 	}
 	s.cursor = batch[len(batch)-1].ID
-	return l.take(ctx, batch)
+	fresh, _ := l.fresh(batch)
+	return l.take(ctx, fresh)
 }
 
 // readNew waits for entries that were not delivered yet. again tells that
@@ -160,11 +161,11 @@ func (l *Lease) readNew(ctx context.Context, s *session) (entries []Entry, again
 	}
 	l.worked = true
 	batch := messagesOf(read.Val())
-	outstanding, fresh := l.held(batch)
-	if pending := summary.Val(); pending != nil && pending.Count > int64(outstanding+fresh) {
+	fresh, outstanding := l.fresh(batch)
+	if pending := summary.Val(); pending != nil && pending.Count > int64(outstanding+len(fresh)) {
 		return nil, true, nil
 	}
-	entries, err = l.take(ctx, batch)
+	entries, err = l.take(ctx, fresh)
 	return entries, false, err
 }
 
@@ -185,17 +186,14 @@ func messagesOf(streams []redis.XStream) []redis.XMessage {
 	return streams[0].Messages
 }
 
-// take makes the entries of a batch, and settles those that are not for the
+// take makes the entries of a batch, of which none is outstanding, and settles those that are not for the
 // caller: trimmed ones, which are reported, and those requeued for another
 // group.
 func (l *Lease) take(ctx context.Context, batch []redis.XMessage) ([]Entry, error) {
-	l.count = nextBatch(readBytes, batch, l.count)
 	entries := make([]Entry, 0, len(batch))
 	var gone, foreign []string
+	size := 0
 	for _, m := range batch {
-		if l.isOutstanding(m.ID) {
-			continue
-		}
 		if m.Values == nil {
 			gone = append(gone, m.ID)
 			continue
@@ -207,12 +205,14 @@ func (l *Lease) take(ctx context.Context, batch []redis.XMessage) ([]Entry, erro
 		}
 		e.Redelivered = !newer(e.StreamID, l.taken)
 		entries = append(entries, e)
+		size += len(e.Body)
 	}
+	l.count = nextBatch(readBytes, len(entries), size, l.count)
 	if len(gone) > 0 {
 		l.r.report(Gap{Cause: CausePendingTrimmed, Missing: int64(len(gone)), After: "", IDs: gone})
 	}
 	if skip := append(gone, foreign...); len(skip) > 0 {
-		if err := l.ack(ctx, "", skip); err != nil {
+		if err := l.ack(ctx, "", skip, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -306,6 +306,9 @@ func (l *Lease) survey(ctx context.Context, c *redis.Client) error {
 	}
 	if !l.surveyed {
 		l.surveyed, l.taken = true, found.delivered
+		l.mu.Lock()
+		l.handled = found.handled
+		l.mu.Unlock()
 	}
 	floor, known := l.r.position()
 	if (!known || floor == "") && found.pending == 0 {

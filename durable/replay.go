@@ -42,15 +42,13 @@ func Replay(ctx context.Context, conn redis.UniversalClient, channel string, fro
 			yield(Entry{}, err)
 			return
 		}
-		for messages, err := range pages(ctx, conn, channel, StreamKey(channel), start, replayBytes) {
+		for m, err := range scan(ctx, conn, channel, StreamKey(channel), start) {
 			if err != nil {
 				yield(Entry{}, fail("replay", channel, "", replayRights, err))
 				return
 			}
-			for _, m := range messages {
-				if !yield(newEntry(m), nil) {
-					return
-				}
+			if !yield(newEntry(m), nil) {
+				return
 			}
 		}
 	}
@@ -85,32 +83,40 @@ func Latest(ctx context.Context, conn redis.UniversalClient, channel string) (la
 	return Entry{}, false, fail("read", channel, "", replayRights, err)
 }
 
-// pages reads a stream from start in batches of some bytes, until one is not
+// scan reads a stream from start in batches of some bytes, until one is not
 // full.
-func pages(ctx context.Context, conn redis.UniversalClient, channel, key, start string, bytes int) iter.Seq2[[]redis.XMessage, error] {
-	return func(yield func([]redis.XMessage, error) bool) {
+func scan(ctx context.Context, conn redis.UniversalClient, channel, key, start string) iter.Seq2[redis.XMessage, error] {
+	return func(yield func(redis.XMessage, error) bool) {
 		count := firstBatch
 		for {
 			if err := ctx.Err(); err != nil {
-				yield(nil, err)
+				yield(redis.XMessage{}, err)
 				return
 			}
 			node, err := nodeOf(ctx, conn, channel)
 			if err != nil {
-				yield(nil, err)
+				yield(redis.XMessage{}, err)
 				return
 			}
-			messages, err := node.XRangeN(ctx, key, start, "+", int64(count)).Result()
+			batch, err := node.XRangeN(ctx, key, start, "+", int64(count)).Result()
 			if err != nil {
 				refresh(ctx, conn, err)
-				yield(nil, err)
+				yield(redis.XMessage{}, err)
 				return
 			}
-			if !yield(messages, nil) || len(messages) < count {
+			size := 0
+			for _, m := range batch {
+				data, _ := m.Values["data"].(string)
+				size += len(data)
+				if !yield(m, nil) {
+					return
+				}
+			}
+			if len(batch) < count {
 				return
 			}
-			start = "(" + messages[len(messages)-1].ID
-			count = nextBatch(bytes, messages, count)
+			start = "(" + batch[len(batch)-1].ID
+			count = nextBatch(replayBytes, len(batch), size, count)
 		}
 	}
 }

@@ -14,43 +14,67 @@ func (l *Lease) Ack(ctx context.Context, entries ...Entry) error {
 	for len(entries) > 0 {
 		part := entries[:min(len(entries), 500)]
 		entries = entries[len(part):]
-		ids := make([]string, len(part))
+		// What an earlier holder had comes first: it may have been tried.
+		ids := make([]string, 0, len(part))
 		newest := ""
-		for i, e := range part {
-			ids[i] = e.StreamID
+		for _, e := range part {
+			if e.Redelivered {
+				ids = append(ids, e.StreamID)
+			}
 			if newer(e.place(), newest) {
 				newest = e.place()
 			}
 		}
-		if err := l.ack(ctx, newest, ids); err != nil {
+		tried := len(ids)
+		for _, e := range part {
+			if !e.Redelivered {
+				ids = append(ids, e.StreamID)
+			}
+		}
+		if err := l.ack(ctx, newest, ids[:tried], ids[tried:]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// ack settles entries; newest is the newest of them that was handled.
-func (l *Lease) ack(ctx context.Context, newest string, ids []string) error {
-	args := make([]any, 0, len(ids)+2)
-	args = append(args, l.r.group, newest)
-	for _, id := range ids {
-		args = append(args, id)
+// ack settles entries; newest is the newest of them that was handled, tried
+// are those that may have been tried.
+func (l *Lease) ack(ctx context.Context, newest string, tried, others []string) error {
+	l.mu.Lock()
+	if !newer(newest, l.handled) {
+		newest = ""
 	}
-	err := l.persist(ctx, "ack", func() error { return l.run(ctx, ackScript, l.keys(), args...).Err() })
-	if err == nil {
-		l.settled(ids...)
+	l.mu.Unlock()
+	args := make([]any, 0, len(tried)+len(others)+4)
+	args = append(args, l.token, l.r.group, newest, len(tried))
+	for _, ids := range [][]string{tried, others} {
+		for _, id := range ids {
+			args = append(args, id)
+		}
 	}
-	return err
+	if err := l.persist(ctx, "ack", func() error { return l.run(ctx, ackScript, l.keys(), args...).Err() }); err != nil {
+		return err
+	}
+	if newest != "" {
+		l.mu.Lock()
+		if newer(newest, l.handled) {
+			l.handled = newest
+		}
+		l.mu.Unlock()
+	}
+	l.settled(append(tried, others...)...)
+	return nil
 }
 
 // Try notes that a redelivered entry is about to enter its handler, and returns
 // how many leases have noted that for it, this one included. Above [MaxTries]
 // do not handle the entry, but [Lease.Bury] it: it seems to end every process
-// that handles it. Call Try once for an entry, before its first attempt; again
-// it changes nothing. Errors are as for Ack.
+// that handles it. Call Try for a Redelivered entry before its first attempt;
+// again it changes nothing. Errors are as for Ack.
 func (l *Lease) Try(ctx context.Context, e Entry) (tries int, err error) {
 	err = l.persist(ctx, "try", func() (err error) {
-		tries, err = l.run(ctx, tryScript, l.keys(), e.StreamID, time.Now().UnixMilli()).Int()
+		tries, err = l.run(ctx, tryScript, l.keys(), l.token, e.StreamID, time.Now().UnixMilli()).Int()
 		return err
 	})
 	return tries, err
@@ -60,7 +84,7 @@ func (l *Lease) Try(ctx context.Context, e Entry) (tries int, err error) {
 // holder: its handler has returned, so that the end of this process is not its
 // fault. Errors are as for Ack.
 func (l *Lease) Untry(ctx context.Context, e Entry) error {
-	return l.persist(ctx, "untry", func() error { return l.run(ctx, untryScript, l.keys(), e.StreamID).Err() })
+	return l.persist(ctx, "untry", func() error { return l.run(ctx, untryScript, l.keys(), l.token, e.StreamID).Err() })
 }
 
 // Failure tells why an entry becomes a dead letter.
@@ -84,7 +108,7 @@ func (l *Lease) Bury(ctx context.Context, e Entry, f Failure) error {
 		text = clipTo(f.Err.Error(), 1000)
 	}
 	args := []any{
-		l.r.group, e.StreamID, l.r.opts.MaxDead, l.r.opts.MaxDeadBytes,
+		l.token, l.r.group, e.StreamID, l.r.opts.MaxDead, l.r.opts.MaxDeadBytes,
 		"id", e.ID, "type", string(e.Type), "data", e.Body, "stream", e.place(), "group", l.r.group,
 		"error", text, "attempts", f.Attempts, "first", millis(f.First), "last", millis(f.Last), "instance", l.r.opts.Instance,
 	}
@@ -148,8 +172,9 @@ func (l *Lease) persist(ctx context.Context, op string, do func() error) error {
 // token.
 
 var ackScript = newScript(underLease + newerID + `
-local n = redis.call('XACK', KEYS[2], ARGV[2], unpack(ARGV, 4))
-redis.call('HDEL', KEYS[3], unpack(ARGV, 4))
+local n = redis.call('XACK', KEYS[2], ARGV[2], unpack(ARGV, 5))
+local tried = tonumber(ARGV[4])
+if tried > 0 then redis.call('HDEL', KEYS[3], unpack(ARGV, 5, 4 + tried)) end
 if ARGV[3] ~= '' then
   local was = redis.call('HGET', KEYS[3], 'handled')
   if not was or newer(ARGV[3], was) then redis.call('HSET', KEYS[3], 'handled', ARGV[3]) end

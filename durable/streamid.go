@@ -21,14 +21,16 @@ func parseID(id string) (ms, seq uint64, ok bool) {
 	return ms, seq, true
 }
 
-// newer tells whether stream ID a comes after b. What is no ID comes first.
+// newer tells whether stream ID a comes after b; "" comes first. Both are as
+// Redis writes them: its numbers have no leading zeros, so the longer one is
+// the greater.
 func newer(a, b string) bool {
-	ams, aseq, aok := parseID(a)
-	bms, bseq, bok := parseID(b)
-	if !aok || !bok {
-		return aok
+	ams, aseq, _ := strings.Cut(a, "-")
+	bms, bseq, _ := strings.Cut(b, "-")
+	if ams != bms {
+		return len(ams) > len(bms) || len(ams) == len(bms) && ams > bms
 	}
-	return ams > bms || ams == bms && aseq > bseq
+	return len(aseq) > len(bseq) || len(aseq) == len(bseq) && aseq > bseq
 }
 
 // timeOf is when the server made a stream ID, zero for what is none.
