@@ -14,7 +14,7 @@ type delivery struct {
 	msg    message.Outgoing
 	window time.Time // until then the receiver must have been reached
 
-	reached bool // a connection was made for a POST
+	reached bool // a POST was answered, or taken for as long as it may last
 	form    form
 	turned  bool // the receiver has shown itself to be of the other form
 

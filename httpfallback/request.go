@@ -50,7 +50,9 @@ func (d *delivery) attempt(ctx context.Context) outcome {
 		req.Header.Set("Content-Type", mediaType)
 	}
 	resp, answer, connected, err := d.exchange(req)
-	d.reached = d.reached || connected
+	// A connection alone proves nothing: a proxy takes it for a receiver that
+	// is gone, and cuts it.
+	d.reached = d.reached || err == nil || connected && context.Cause(ctx) == errSlow
 	if err != nil {
 		return c.failure(connected, err)
 	}

@@ -290,6 +290,28 @@ func TestClient_Notify_connectionWindowEndsWithAConnection(t *testing.T) {
 	})
 }
 
+// A proxy before a receiver that is gone takes connections and cuts them; that
+// is no reason to try for longer than the window.
+func TestClient_Notify_connectionWindowOfCutConnections(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := bubble(t, &recorder{}).(*http.Transport)
+		tr.DialContext = func(context.Context, string, string) (net.Conn, error) {
+			near, far := net.Pipe()
+			go func() {
+				far.Read(make([]byte, 1))
+				far.Close()
+			}()
+			return near, nil
+		}
+		c := client(t, pipeURL, httpfallback.Options{Transport: tr, Retries: 1000, RetryDelay: 100 * time.Millisecond})
+		start := time.Now()
+		require.Error(t, c.Notify(t.Context(), snapshot(1)))
+		require.LessOrEqual(t, time.Since(start), 4*time.Second)
+		require.GreaterOrEqual(t, time.Since(start), time.Second, "it did try again")
+	})
+}
+
 // OPTIONS costs nothing to answer, so a receiver that is silent there hangs.
 func TestClient_Notify_silentOptions(t *testing.T) {
 	t.Parallel()

@@ -1,8 +1,10 @@
 package subscriber
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -123,6 +125,27 @@ func causeOf(err error) Cause {
 	default:
 		return CauseConnection
 	}
+}
+
+// withoutContents replaces what go-redis says of an answer that it cannot
+// read: that quotes the answer, which may be a message.
+func withoutContents(err error) error {
+	var network net.Error
+	var reply redis.Error
+	text := err.Error()
+	switch {
+	case errors.As(err, &network), errors.As(err, &reply), strings.HasPrefix(text, "tls: "), strings.HasPrefix(text, "x509: "):
+		return err
+	}
+	for _, harmless := range []error{
+		io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, redis.ErrClosed,
+		context.Canceled, context.DeadlineExceeded, errSessionOver,
+	} {
+		if errors.Is(err, harmless) {
+			return err
+		}
+	}
+	return fmt.Errorf("an answer that cannot be read (%T): is this a Redis server?", err)
 }
 
 // refusal tells whether Redis will go on answering err until an operator

@@ -71,7 +71,7 @@ func newRun(ctx context.Context, s *Subscriber) *run {
 		r.keep(newKeeper(r, "channels", "", further...))
 	}
 	if len(r.keepers) > 0 && s.opts.ProbeInterval > 0 {
-		r.command = newCommandClient(s.redis, 2*s.opts.PingInterval)
+		r.command = newCommandClient(s.redis(), 2*s.opts.PingInterval)
 	}
 	return r
 }

@@ -74,7 +74,7 @@ func newSession(parent context.Context, k *keeper) *session {
 	}
 	s.reader.armed, s.reader.over = make(chan struct{}, 1), make(chan struct{})
 	s.ctx, s.cancel = context.WithCancelCause(parent)
-	o := *k.run.s.redis
+	o := *k.run.s.redis()
 	o.Dialer = s.dial
 	o.PoolSize = 1
 	o.ReadTimeout, o.WriteTimeout = k.run.opts.HandshakeTimeout, s.idle
@@ -101,7 +101,7 @@ func (s *session) dial(_ context.Context, network, addr string) (net.Conn, error
 	if s.dials.Add(1) > 1 {
 		return nil, errSessionOver
 	}
-	conn, err := dialer{s.k.run.s.redis, s.idle}.dial(s.ctx, network, addr)
+	conn, err := dialer{s.k.run.s.redis(), s.idle}.dial(s.ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -219,6 +219,7 @@ func (s *session) confirm(channel string) error {
 // reason prefers what we ended the session for to the read error that this
 // caused, and names the channel that was asked for.
 func (s *session) reason(err error) error {
+	err = withoutContents(err)
 	if s.ctx.Err() != nil && s.parent.Err() == nil {
 		err = context.Cause(s.ctx)
 	}

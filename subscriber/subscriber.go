@@ -25,7 +25,10 @@ type HandlerFunc func(ctx context.Context, e *message.Envelope) error
 // Subscriber receives messages and hands them to handlers. All methods may be
 // called by several goroutines at once.
 type Subscriber struct {
-	redis  *redis.Options // our own copy; nil when disabled
+	// redis returns our own copy of the options, nil when disabled. A function,
+	// because package fmt prints a struct with the password in it, even from
+	// an unexported field.
+	redis  func() *redis.Options
 	opts   Options
 	counts counters
 	logs   logs
@@ -63,7 +66,7 @@ func New(redisOptions *redis.Options, opts Options) (*Subscriber, error) {
 	s := &Subscriber{opts: opts, logs: newLogs(opts.Logger), routes: map[message.Type]*route{}, begun: make(chan struct{})}
 	if redisOptions != nil {
 		options := *redisOptions
-		s.redis = &options
+		s.redis = func() *redis.Options { return &options }
 	}
 	return s, nil
 }
