@@ -168,20 +168,26 @@ func (l *Lease) settled(ids ...string) {
 	}
 }
 
-// fresh takes out of a batch what is outstanding, and tells how many entries
-// are.
-func (l *Lease) fresh(batch []redis.XMessage) (fresh []redis.XMessage, outstanding int) {
+// outstanding is how many entries were delivered and are not settled.
+func (l *Lease) outstanding() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.waiting.n
+}
+
+// fresh takes out of a batch what is outstanding.
+func (l *Lease) fresh(batch []redis.XMessage) (fresh []redis.XMessage) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(batch) == 0 || newer(batch[0].ID, l.waiting.newest) {
-		return batch, l.waiting.n
+		return batch
 	}
 	for _, m := range batch {
 		if !l.waiting.has(m.ID) {
 			fresh = append(fresh, m)
 		}
 	}
-	return fresh, l.waiting.n
+	return fresh
 }
 
 var renewScript = newScript(underLease + `

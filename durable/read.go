@@ -43,6 +43,7 @@ type session struct {
 	ready  bool               // the group was looked at
 	// cursor is the last pending entry read; "" when all have been.
 	cursor string
+	swept  bool // the pending ones have been read for strays just now
 }
 
 // Read returns the next entries in the order of the stream. First come those
@@ -119,11 +120,15 @@ func (l *Lease) read(ctx context.Context) ([]Entry, error) {
 				return entries, err
 			}
 		}
-		entries, again, err := l.readNew(ctx, s)
-		if err != nil || !again {
-			return entries, err
+		entries, stray, err := l.readNew(ctx, s)
+		if err != nil {
+			return nil, err
 		}
-		s.cursor = "0-0"
+		if !stray {
+			s.swept = false
+			return entries, nil
+		}
+		s.cursor, s.swept = "0-0", true
 	}
 }
 
@@ -141,14 +146,16 @@ func (l *Lease) readPending(ctx context.Context, s *session) ([]Entry, error) {
 		return nil, nil
 	}
 	s.cursor = batch[len(batch)-1].ID
-	fresh, _ := l.fresh(batch)
-	return l.take(ctx, fresh)
+	return l.take(ctx, l.fresh(batch))
 }
 
-// readNew waits for entries that were not delivered yet. again tells that
+// readNew waits for entries that were not delivered yet. stray tells that
 // others are pending which this lease does not know of: a read of an earlier
-// holder reached the server late and took them. They come first.
-func (l *Lease) readNew(ctx context.Context, s *session) (entries []Entry, again bool, err error) {
+// holder reached the server late and took them. They come first, and the
+// entries read now are then read again, with them. Entries that are settled
+// meanwhile can hide a stray from one read, not from the next.
+func (l *Lease) readNew(ctx context.Context, s *session) (entries []Entry, stray bool, err error) {
+	outstanding := l.outstanding()
 	both := s.client.Pipeline()
 	read := both.XReadGroup(ctx, l.args(">", readBlock))
 	summary := both.XPending(ctx, StreamKey(l.r.channel), l.r.group)
@@ -160,9 +167,8 @@ func (l *Lease) readNew(ctx context.Context, s *session) (entries []Entry, again
 		return nil, false, err
 	}
 	l.worked = true
-	batch := messagesOf(read.Val())
-	fresh, outstanding := l.fresh(batch)
-	if pending := summary.Val(); pending != nil && pending.Count > int64(outstanding+len(fresh)) {
+	fresh := l.fresh(messagesOf(read.Val()))
+	if all := summary.Val(); all != nil && all.Consumers[consumer] > int64(outstanding+len(fresh)) && !s.swept {
 		return nil, true, nil
 	}
 	entries, err = l.take(ctx, fresh)
@@ -310,8 +316,8 @@ func (l *Lease) survey(ctx context.Context, c *redis.Client) error {
 		l.handled = found.handled
 		l.mu.Unlock()
 	}
-	floor, known := l.r.position()
-	if (!known || floor == "") && found.pending == 0 {
+	floor, _ := l.r.position()
+	if found.pending == 0 && newer(found.delivered, floor) {
 		floor = found.delivered
 	}
 	l.r.reached(floor)
@@ -322,7 +328,7 @@ func (l *Lease) survey(ctx context.Context, c *redis.Client) error {
 // should be.
 func (l *Lease) begin(found look) string {
 	floor, known := l.r.position()
-	if floor == "" {
+	if newer(found.handled, floor) {
 		floor = found.handled
 	}
 	switch {

@@ -181,6 +181,50 @@ func TestLease_Read_streamBeginsAgainBelow(t *testing.T) {
 	require.Len(t, missing.all(), 1)
 }
 
+// The stream goes while a read waits for it.
+func TestLease_Read_streamDeletedWhileBlocked(t *testing.T) {
+	t.Parallel()
+	servers(t, func(t *testing.T, addr string) {
+		conn := connect(t, addr)
+		w := newWriter(t, conn, durable.WriterOptions{})
+		publish(t, w, 1, 2)
+		var missing gaps
+		l := acquire(t, newReader(t, conn, durable.ReaderOptions{OnGap: missing.add}))
+		require.NoError(t, l.Ack(t.Context(), read(t, l, 2)...))
+		vanish := time.AfterFunc(100*time.Millisecond, func() { conn.Del(context.Background(), durable.StreamKey(channel)) })
+		defer vanish.Stop()
+		append3 := time.AfterFunc(300*time.Millisecond, func() { _, _ = w.Append(context.Background(), channel, outgoing(3), "") })
+		defer append3.Stop()
+		require.Equal(t, numbered(3, 3), ids(read(t, l, 1)))
+		require.Len(t, missing.all(), 1)
+		require.NoError(t, l.Context().Err())
+	})
+}
+
+// What another consumer of the group holds is not ours, and no reason to look
+// again and again.
+func TestLease_Read_otherConsumer(t *testing.T) {
+	t.Parallel()
+	servers(t, func(t *testing.T, addr string) {
+		conn := connect(t, addr)
+		w := newWriter(t, conn, durable.WriterOptions{})
+		publish(t, w, 1, 2)
+		l := acquire(t, newReader(t, conn, durable.ReaderOptions{}))
+		require.NoError(t, l.Ack(t.Context(), read(t, l, 2)...))
+		publish(t, w, 3, 3)
+		require.NoError(t, conn.XReadGroup(t.Context(), &redis.XReadGroupArgs{
+			Group: group, Consumer: "by hand", Streams: []string{durable.StreamKey(channel), ">"}, Block: -1,
+		}).Err())
+		publish(t, w, 4, 4)
+		require.Equal(t, numbered(4, 4), ids(read(t, l, 1)))
+		began := time.Now()
+		empty, err := l.Read(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, empty)
+		require.Greater(t, time.Since(began), time.Second)
+	})
+}
+
 // Only the group went: what was not acknowledged is read again, and within
 // this lease not given to the caller a second time.
 func TestLease_Read_groupDestroyed(t *testing.T) {

@@ -12,13 +12,16 @@ const (
 	trimBytes   = 4 << 20
 )
 
-// trim bounds a stream by number and memory. What it could not do is done
-// after the next append.
+// trim bounds a stream by number and memory. What an outage kept it from is
+// done after the next append.
 func (w *Writer) trim(ctx context.Context, node redis.UniversalClient, channel string) {
 	removed, err := w.bound(ctx, node, StreamKey(channel))
+	refused := false
 	if err != nil {
-		err = w.fail(ctx, "trim", channel, err)
-	} else {
+		e := w.fail(ctx, "trim", channel, err)
+		refused, err = e.Refused, e
+	}
+	if err == nil || refused {
 		w.mu.Lock()
 		if s := w.streams[channel]; s != nil {
 			s.appends, s.bytes = 0, 0

@@ -195,7 +195,7 @@ var errAnswer = errors.New("durable: unexpected answer of a script")
 
 // fail makes the error of an operation, and forgets where the channel lives
 // when it moved.
-func (w *Writer) fail(ctx context.Context, op, channel string, err error) error {
+func (w *Writer) fail(ctx context.Context, op, channel string, err error) *Error {
 	refresh(ctx, w.conn, err)
 	return fail(op, channel, "", writerRights, err)
 }

@@ -3,6 +3,7 @@ package durable_test
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -294,6 +295,19 @@ func TestWriter_Append_trimsByAge(t *testing.T) {
 	require.Equal(t, []string{"old", outgoing(1).ID}, replayed(t, conn))
 	publish(t, w, 2, 2)
 	require.Equal(t, numbered(1, 2), replayed(t, conn))
+}
+
+func TestWriter_Append_trimsByAgeAsTimePasses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		conn := (&link{redis: newEmbedded(t)}).client(t)
+		w := newWriter(t, conn, durable.WriterOptions{})
+		for day := range 20 {
+			publish(t, w, day, day)
+			require.Equal(t, numbered(max(day-6, 0), day), replayed(t, conn))
+			time.Sleep(24*time.Hour + time.Second)
+		}
+	})
 }
 
 func TestWriter_Append_negativeIsNoBound(t *testing.T) {
