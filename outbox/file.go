@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,8 +29,7 @@ type File struct {
 	// token is held by the one that changes the file: a channel and not a
 	// mutex, because it is held over disk I/O.
 	token  chan struct{}
-	closed bool   // token's
-	buf    []byte // token's: room for the value that is written
+	closed bool // token's
 
 	mu    sync.Mutex // guards index; never held over I/O
 	index index
@@ -74,23 +74,35 @@ func (f *File) Put(m message.Outgoing, after string) error {
 			return nil
 		}
 		n := f.index.last + 1
-		key := appendKey(nil, n)
-		value := f.encode(&r, key)
-		if f.maxBytes >= 0 && int64(len(value)) > f.maxBytes-f.index.bytes {
+		head := r.encode(n)
+		size := len(head) + len(r.Body)
+		if f.maxBytes >= 0 && int64(size) > f.maxBytes-f.index.bytes {
 			all := f.index.stats(nil)
 			return refusal{fmt.Errorf("%w: %d messages take %d bytes of %d, this one takes %d",
-				ErrFull, all.Len, all.Bytes, f.maxBytes, len(value))}
+				ErrFull, all.Len, all.Bytes, f.maxBytes, size)}
 		}
+		sealed := f.index.seal.turn(head, 1)
 		err := f.db.Update(func(tx *bbolt.Tx) error {
 			bucket, err := tx.CreateBucketIfNotExists(queueBucket(m.Type))
 			if err != nil {
 				return err
 			}
 			bucket.FillPercent = 1 // records are appended only
-			return bucket.Put(key, value)
+			inner, err := bucket.CreateBucket(newKey(n, bodyPart))
+			if err != nil {
+				return err
+			}
+			return errors.Join(
+				bucket.Put(newKey(n, headPart), head),
+				inner.Put([]byte(bodyKey), r.Body),
+				sealed.write(tx),
+			)
 		})
 		if err == nil {
-			f.know(func() { f.index.add(&r, n, len(value)) })
+			f.know(func() {
+				f.index.add(&r, n, size)
+				f.index.seal = sealed
+			})
 		}
 		return err
 	})
@@ -101,30 +113,31 @@ func (f *File) Put(m message.Outgoing, after string) error {
 // the fallback took it already, after is what Put or SetAfter said. m is the
 // caller's; its ID is "" when the queues are empty.
 func (f *File) Head(types ...message.Type) (m message.Outgoing, after string, http bool, err error) {
-	var head Record
+	var r Record
 	err = f.view("head", func(tx *bbolt.Tx) error {
-		var first []byte
-		var value []byte
+		var queue *bbolt.Bucket
+		var key, head []byte
+		var typ message.Type
 		for _, t := range types {
 			bucket := tx.Bucket(queueBucket(t))
 			if bucket == nil {
 				continue
 			}
-			if k, v := bucket.Cursor().First(); k != nil && (first == nil || string(k) < string(first)) {
-				first, value, head.Type = k, v, t
+			if k, v := bucket.Cursor().First(); k != nil && (key == nil || bytes.Compare(k, key) < 0) {
+				queue, key, head, typ = bucket, k, v, t
 			}
 		}
-		if first == nil {
+		if key == nil {
 			return nil
 		}
-		head, err = decode(head.Type, first, value)
-		head.Body = append([]byte{}, head.Body...)
+		r, err = readRecord(typ, queue, key, head)
+		r.Body = append([]byte{}, r.Body...)
 		return err
 	})
 	if err != nil {
 		return message.Outgoing{}, "", false, err
 	}
-	return head.Outgoing, head.After, head.HTTP, nil
+	return r.Outgoing, r.After, r.HTTP, nil
 }
 
 // MarkHTTP records that the fallback took a message. A message that is not in
@@ -161,26 +174,34 @@ func (f *File) Remove(t message.Type, id string) error {
 		}
 		var size int
 		var next time.Time
+		var sealed seal
 		err := f.db.Update(func(tx *bbolt.Tx) error {
 			bucket := tx.Bucket(queueBucket(t))
-			key := appendKey(nil, n)
 			cursor := bucket.Cursor()
-			first, value := cursor.First()
-			if string(first) != string(key) {
+			key, head := cursor.First()
+			if number(key) != n {
 				return refusal{ErrNotHead}
 			}
-			size = len(value)
-			if k, v := cursor.Next(); k != nil {
-				second, err := decode(t, k, v)
-				if err != nil {
-					return err
-				}
-				next = second.PutAt
+			r, err := readRecord(t, bucket, key, head)
+			if err != nil {
+				return err
 			}
-			return bucket.Delete(key)
+			size, sealed = len(head)+len(r.Body), f.index.seal.turn(head, -1)
+			cursor.Next() // the body
+			if _, second := cursor.Next(); second != nil {
+				next = putAt(second)
+			}
+			return errors.Join(
+				bucket.Delete(newKey(n, headPart)),
+				bucket.DeleteBucket(newKey(n, bodyPart)),
+				sealed.write(tx),
+			)
 		})
 		if err == nil {
-			f.know(func() { f.index.remove(t, id, size, next) })
+			f.know(func() {
+				f.index.remove(t, id, size, next)
+				f.index.seal = sealed
+			})
 		}
 		return err
 	})
@@ -211,35 +232,35 @@ func (f *File) All() iter.Seq2[Record, error] {
 		for _, t := range f.Types() {
 			// A transaction of its own for each record: one that was open while
 			// the loop's body puts a record could wait for itself.
-			for from := appendKey(nil, 0); ; {
+			for from := newKey(0, headPart); ; {
 				var r Record
-				var key []byte
+				var n uint64
 				err := f.view("all", func(tx *bbolt.Tx) error {
 					bucket := tx.Bucket(queueBucket(t))
 					if bucket == nil {
 						return nil
 					}
-					k, v := bucket.Cursor().Seek(from)
-					if k == nil {
+					key, head := bucket.Cursor().Seek(from)
+					if key == nil {
 						return nil
 					}
-					key = append(key, k...)
 					var err error
-					r, err = decode(t, k, v)
+					r, err = readRecord(t, bucket, key, head)
 					r.Body = append([]byte{}, r.Body...)
+					n = number(key)
 					return err
 				})
 				if err != nil {
 					yield(Record{}, err)
 					return
 				}
-				if key == nil {
+				if n == 0 {
 					break
 				}
 				if !yield(r, nil) {
 					return
 				}
-				from = append(key, 0) // the next key that there could be
+				from = newKey(n, endPart)
 			}
 		}
 	}
@@ -287,19 +308,6 @@ func (f *File) change(op string, do func() error) error {
 	return f.fail(op, err)
 }
 
-// keepBuffer is the largest buffer that is kept for the next record.
-const keepBuffer = 1 << 20
-
-// encode returns a record's value, which holds until the next one is encoded.
-// The token is held.
-func (f *File) encode(r *Record, key []byte) []byte {
-	value := r.encode(f.buf, key)
-	if cap(value) <= keepBuffer {
-		f.buf = value
-	}
-	return value
-}
-
 // know changes the index; the token is held.
 func (f *File) know(change func()) {
 	f.mu.Lock()
@@ -307,7 +315,7 @@ func (f *File) know(change func()) {
 	change()
 }
 
-// edit writes a record anew if do changed it.
+// edit writes a record's head anew if do changed it.
 func (f *File) edit(op string, t message.Type, id string, do func(*Record) bool) error {
 	return f.change(op, func() error {
 		n, found := f.index.place(t, id)
@@ -315,26 +323,30 @@ func (f *File) edit(op string, t message.Type, id string, do func(*Record) bool)
 			return refusal{fmt.Errorf("message %s: %w", id, fs.ErrNotExist)}
 		}
 		var by int
+		var sealed seal
 		err := f.db.Update(func(tx *bbolt.Tx) error {
 			bucket := tx.Bucket(queueBucket(t))
-			key := appendKey(nil, n)
-			value := bucket.Get(key)
-			r, err := decode(t, key, value)
+			key := newKey(n, headPart)
+			head := bucket.Get(key)
+			r, err := readRecord(t, bucket, key, head)
 			if err != nil {
 				return err
 			}
 			if !do(&r) {
 				return errUnchanged
 			}
-			changed := f.encode(&r, key)
-			by = len(changed) - len(value)
-			return bucket.Put(key, changed)
+			changed := r.encode(n)
+			by, sealed = len(changed)-len(head), f.index.seal.turn(head, -1).turn(changed, 1)
+			return errors.Join(bucket.Put(key, changed), sealed.write(tx))
 		})
 		switch {
 		case errors.Is(err, errUnchanged):
 			return nil
 		case err == nil:
-			f.know(func() { f.index.resize(t, by) })
+			f.know(func() {
+				f.index.resize(t, by)
+				f.index.seal = sealed
+			})
 		}
 		return err
 	})

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"bytes"
 	"encoding/binary"
 	"maps"
 	"slices"
@@ -12,7 +13,8 @@ import (
 )
 
 // The top level of the file has one bucket for each queue, named for its type,
-// and one that tells whose file it is.
+// and one that tells whose file it is. The sequence number of that one is the
+// seal of the records.
 const (
 	formatBucket = "format"
 	formatKey    = "fogispubsub outbox"
@@ -27,6 +29,22 @@ type index struct {
 	queues map[message.Type]*queue // none is empty
 	bytes  int64
 	last   uint64 // the highest number of a record
+	seal   seal
+}
+
+// seal stands for all records together, by their number and their checksums:
+// a damaged page can hide records that are whole.
+type seal uint64
+
+// turn adds a record, for count 1, or takes it away, for -1.
+func (s seal) turn(head []byte, count int) seal {
+	return seal((uint64(s)>>32+uint64(count))<<32 | uint64(uint32(s)^binary.BigEndian.Uint32(head)))
+}
+
+// write puts the seal into the file. It writes no page that a change of a
+// queue does not write as well.
+func (s seal) write(tx *bbolt.Tx) error {
+	return tx.Bucket([]byte(formatBucket)).SetSequence(uint64(s))
 }
 
 type queue struct {
@@ -121,17 +139,26 @@ func readIndex(tx *bbolt.Tx) (ix index, empty bool, err error) {
 		case !isQueue:
 			return nil
 		}
-		return bucket.ForEach(func(key, value []byte) error {
-			r, err := decode(message.Type(t), key, value)
+		var body []byte // the key of the body that was read with the last head
+		return bucket.ForEach(func(key, head []byte) error {
+			if head == nil && bytes.Equal(key, body) {
+				return nil
+			}
+			r, err := readRecord(message.Type(t), bucket, key, head)
 			if err != nil {
 				return err
 			}
 			if _, found := ix.place(r.Type, r.ID); found {
-				return damagef("record %d is there twice", binary.BigEndian.Uint64(key))
+				return damagef("record %d is there twice", number(key))
 			}
-			ix.add(&r, binary.BigEndian.Uint64(key), len(value))
+			ix.add(&r, number(key), len(head)+len(r.Body))
+			ix.seal = ix.seal.turn(head, 1)
+			body = newKey(number(key), bodyPart)
 			return nil
 		})
 	})
+	if err == nil && uint64(ix.seal) != format.Sequence() {
+		err = damagef("records are missing")
+	}
 	return ix, false, err
 }

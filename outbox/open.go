@@ -24,8 +24,9 @@ type Options struct {
 	// bytes more for each. Zero is [DefaultMaxBytes], negative is no bound. A
 	// file that holds more already, from a time with a higher bound, takes
 	// nothing new until it holds less. The file on the disk becomes larger than
-	// that, by a third for snapshots and to twice for small messages; it does
-	// not shrink, but its room is used again.
+	// that: by a quarter for snapshots, up to four times for messages of some
+	// 1 KB, because a body begins a page of 4 KB unless it is very small. It
+	// does not shrink, but its room is used again.
 	MaxBytes int64
 }
 

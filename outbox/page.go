@@ -63,10 +63,17 @@ func checkPages(file io.ReaderAt, size int64) (lame bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if err := p.bucket(p.head.root, 0); err != nil {
+	if err := p.tree(p.head.root, bounds{}, 0); err != nil {
 		return false, err
 	}
-	return lame, p.freelist()
+	if err := p.freelist(); err != nil {
+		return false, err
+	}
+	// Pages that are neither in use nor free were in use before the damage.
+	if uint64(len(p.used)) != p.head.end-2 {
+		return false, damagef("pages are missing")
+	}
+	return lame, nil
 }
 
 // readHeaders finds the headers as bbolt does and picks the one that it would.
@@ -128,14 +135,22 @@ func (p *pages) readHeader(at int64) (header, error) {
 	return header{unit: unit, root: ne.Uint64(h[16:]), freelist: ne.Uint64(h[32:]), end: ne.Uint64(h[40:]), txid: ne.Uint64(h[48:])}, nil
 }
 
-// bucket checks all pages of a bucket and of those in it.
-func (p *pages) bucket(root uint64, depth int) error {
-	return p.tree(root, nil, nil, depth)
+// bounds are those of a page's keys: the branch above it names the first key
+// and that of the page behind it; nil is none. bbolt finds a page in its branch
+// by its first key, and makes a mess of both if it is another.
+type bounds struct{ first, end []byte }
+
+// holds tells whether a key may stand behind the one before it, which is nil
+// for the first of a page.
+func (b bounds) holds(before, key []byte) bool {
+	if before == nil && b.first != nil && !bytes.Equal(b.first, key) || before != nil && bytes.Compare(before, key) >= 0 {
+		return false
+	}
+	return len(key) > 0 && (b.end == nil || bytes.Compare(key, b.end) < 0)
 }
 
-// tree checks a page and those below it. Its keys are at least low and below
-// high; nil is no bound.
-func (p *pages) tree(id uint64, low, high []byte, depth int) error {
+// tree checks a page and those below it.
+func (p *pages) tree(id uint64, in bounds, depth int) error {
 	if depth > maxDepth {
 		return damagef("page %d lies too deep", id)
 	}
@@ -145,52 +160,53 @@ func (p *pages) tree(id uint64, low, high []byte, depth int) error {
 	}
 	switch binary.NativeEndian.Uint16(b[8:]) {
 	case leafPage:
-		return p.leaf(id, b, low, high, depth)
+		return p.leaf(id, b, in, depth)
 	case branchPage:
-		return p.branch(id, b, low, high, depth)
+		return p.branch(id, b, in, depth)
 	}
 	return damagef("page %d is of the wrong kind", id)
 }
 
-func (p *pages) branch(id uint64, b, low, high []byte, depth int) error {
+func (p *pages) branch(id uint64, b []byte, in bounds, depth int) error {
 	ne := binary.NativeEndian
 	count := int(ne.Uint16(b[10:]))
 	if count == 0 || pageHead+count*elementSize > len(b) {
 		return damagef("page %d is damaged", id)
 	}
 	keys, children := make([][]byte, count+1), make([]uint64, count)
+	var before []byte
 	for i := range count {
 		at := pageHead + i*elementSize
 		key, ok := part(b, int64(at)+int64(ne.Uint32(b[at:])), int64(ne.Uint32(b[at+4:])))
-		if !ok || !inOrder(low, key, high, i > 0) {
+		if !ok || !in.holds(before, key) {
 			return damagef("page %d is damaged", id)
 		}
-		keys[i], children[i] = key, ne.Uint64(b[at+8:])
-		low = key
+		before, keys[i], children[i] = key, key, ne.Uint64(b[at+8:])
 	}
-	keys[count] = high
+	keys[count] = in.end
 	for i, child := range children {
-		if err := p.tree(child, keys[i], keys[i+1], depth+1); err != nil {
+		if err := p.tree(child, bounds{keys[i], keys[i+1]}, depth+1); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *pages) leaf(id uint64, b, low, high []byte, depth int) error {
+func (p *pages) leaf(id uint64, b []byte, in bounds, depth int) error {
 	ne := binary.NativeEndian
 	count := int(ne.Uint16(b[10:]))
-	if pageHead+count*elementSize > len(b) {
+	if pageHead+count*elementSize > len(b) || count == 0 && in.first != nil {
 		return damagef("page %d is damaged", id)
 	}
+	var before []byte
 	for i := range count {
 		at := pageHead + i*elementSize
 		from, keySize, size := int64(at)+int64(ne.Uint32(b[at+4:])), int64(ne.Uint32(b[at+8:])), int64(ne.Uint32(b[at+12:]))
 		key, ok := part(b, from, keySize)
-		if !ok || len(key) == 0 || !inOrder(low, key, high, i > 0) {
+		if !ok || !in.holds(before, key) {
 			return damagef("page %d is damaged", id)
 		}
-		low = key
+		before = key
 		value, ok := part(b, from+keySize, size)
 		if !ok {
 			return damagef("page %d is damaged", id)
@@ -202,7 +218,7 @@ func (p *pages) leaf(id uint64, b, low, high []byte, depth int) error {
 		default:
 			return damagef("page %d is damaged", id)
 		}
-		if err := p.inner(id, value, depth); err != nil {
+		if err := p.inner(id, value, depth+1); err != nil {
 			return err
 		}
 	}
@@ -215,13 +231,13 @@ func (p *pages) inner(id uint64, value []byte, depth int) error {
 		return damagef("page %d is damaged", id)
 	}
 	if root := binary.NativeEndian.Uint64(value); root != 0 {
-		return p.bucket(root, depth+1)
+		return p.tree(root, bounds{}, depth)
 	}
 	inline := value[bucketHead:]
 	if depth > maxDepth || len(inline) < pageHead || binary.NativeEndian.Uint16(inline[8:]) != leafPage {
 		return damagef("page %d is damaged", id)
 	}
-	return p.leaf(id, inline, nil, nil, depth+1)
+	return p.leaf(id, inline, bounds{}, depth)
 }
 
 // freelist checks the list of free pages: a page that is in use and listed as
@@ -304,17 +320,6 @@ func part(b []byte, from, size int64) ([]byte, bool) {
 		return nil, false
 	}
 	return b[from : from+size], true
-}
-
-// inOrder tells whether a key is at least low, above it if it follows it in
-// its page, and below high.
-func inOrder(low, key, high []byte, follows bool) bool {
-	if low != nil {
-		if c := bytes.Compare(low, key); c > 0 || c == 0 && follows {
-			return false
-		}
-	}
-	return high == nil || bytes.Compare(key, high) < 0
 }
 
 // isSystemError tells whether err is about reading and not about what was read.
