@@ -1,0 +1,156 @@
+package durable
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// look is what the survey found.
+type look struct {
+	group     bool
+	first     string // the oldest entry; "" is none
+	last      string // the newest ID ever given
+	length    int64
+	added     int64 // entries ever added; -1 is not known
+	delivered string
+	read      int64 // entries ever read by the group; -1 is not known
+	pending   int64
+	handled   string // the newest entry handled; "" is none
+}
+
+// survey looks at the group at the start of a session, makes it if it is not
+// there, and reports what is missing.
+func (l *Lease) survey(ctx context.Context, c *redis.Client) error {
+	found, err := l.look(ctx, c, "")
+	if err != nil {
+		return err
+	}
+	if !found.group {
+		start := l.begin(found)
+		if found, err = l.look(ctx, c, start); err != nil {
+			return err
+		}
+	}
+	if !l.surveyed {
+		l.surveyed, l.taken = true, found.delivered
+		l.mu.Lock()
+		l.handled = found.handled
+		l.mu.Unlock()
+	}
+	floor, _ := l.r.position()
+	if found.pending == 0 && newer(found.delivered, floor) {
+		floor = found.delivered
+	}
+	l.r.reached(floor)
+	return l.checkTrimmed(ctx, c, found)
+}
+
+// begin decides where a group begins that is not there, and reports it when it
+// should be.
+func (l *Lease) begin(found look) string {
+	floor, known := l.r.position()
+	if newer(found.handled, floor) {
+		floor = found.handled
+	}
+	switch {
+	case !known && floor == "" && l.r.opts.Latest:
+		return "$"
+	case !known && floor == "":
+		return "0"
+	}
+	l.r.report(Gap{Cause: CauseVanished, Missing: -1, After: floor, Before: found.first})
+	if floor == "" || newer(floor, found.last) {
+		return "0" // another stream: its IDs begin below
+	}
+	return floor
+}
+
+// checkTrimmed reports entries that were trimmed before the group had read
+// them, and then has Redis count them as read, so that they are told of once.
+func (l *Lease) checkTrimmed(ctx context.Context, c *redis.Client, found look) error {
+	trimmed := found.added - found.length
+	if found.added < 0 || found.read < 0 || trimmed <= found.read || !newer(found.last, found.delivered) ||
+		found.first != "" && !newer(found.first, found.delivered) {
+		return nil
+	}
+	l.r.report(Gap{Cause: CauseTrimmed, Missing: trimmed - found.read, After: found.delivered, Before: found.first})
+	return correctScript.run(ctx, c, l.keys(), l.token, l.r.group, found.delivered, trimmed).Err()
+}
+
+func (l *Lease) keys() []string {
+	return []string{leaseKey(l.r.channel, l.r.group), StreamKey(l.r.channel), triesKey(l.r.channel, l.r.group)}
+}
+
+// look asks for the state of the group; it makes a missing one at start, unless
+// that is "".
+func (l *Lease) look(ctx context.Context, c *redis.Client, start string) (look, error) {
+	answer, err := lookScript.run(ctx, c, l.keys(), l.token, l.r.group, start).Slice()
+	if err != nil {
+		return look{}, err
+	}
+	if len(answer) != 9 {
+		return look{}, errAnswer
+	}
+	var f look
+	var group int64
+	for i, target := range []any{&group, &f.first, &f.last, &f.length, &f.added, &f.delivered, &f.read, &f.pending, &f.handled} {
+		ok := false
+		switch target := target.(type) {
+		case *int64:
+			*target, ok = answer[i].(int64)
+		case *string:
+			*target, ok = answer[i].(string)
+		}
+		if !ok {
+			return look{}, fmt.Errorf("%w (part %d)", errAnswer, i)
+		}
+	}
+	f.group = group == 1
+	return f, nil
+}
+
+// lookScript makes the group, if ARGV[3] tells where it is to begin, with the
+// entries trimmed so far counted as read, and answers with a look. Servers that
+// do not count the entries added do not take ENTRIESREAD either.
+var lookScript = newScript(underLease + `
+local function map(list)
+  local m = {}
+  for i = 1, #list, 2 do m[list[i]] = list[i + 1] end
+  return m
+end
+local stream, first, group = {}, '', nil
+local function survey()
+  if redis.call('EXISTS', KEYS[2]) == 0 then return end
+  stream = map(redis.call('XINFO', 'STREAM', KEYS[2]))
+  local head = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)
+  if #head > 0 then first = head[1][1] end
+  for _, list in ipairs(redis.call('XINFO', 'GROUPS', KEYS[2])) do
+    local g = map(list)
+    if g['name'] == ARGV[2] then group = g end
+  end
+end
+survey()
+if not group and ARGV[3] ~= '' then
+  local added = stream['entries-added'] or 0
+  if stream['entries-added'] and ARGV[3] == '0' then
+    redis.call('XGROUP', 'CREATE', KEYS[2], ARGV[2], '0', 'MKSTREAM', 'ENTRIESREAD', added - stream['length'])
+  elseif stream['entries-added'] and ARGV[3] == '$' then
+    redis.call('XGROUP', 'CREATE', KEYS[2], ARGV[2], '$', 'MKSTREAM', 'ENTRIESREAD', added)
+  else
+    redis.call('XGROUP', 'CREATE', KEYS[2], ARGV[2], ARGV[3], 'MKSTREAM')
+  end
+  survey()
+end
+local g = group or {}
+return {
+  group and 1 or 0, first, stream['last-generated-id'] or '', stream['length'] or 0, stream['entries-added'] or -1,
+  g['last-delivered-id'] or '', g['entries-read'] or -1, g['pending'] or 0, redis.call('HGET', KEYS[3], 'handled') or ''
+}
+`)
+
+// correctScript sets the group's count of entries read.
+var correctScript = newScript(underLease + `
+return redis.call('XGROUP', 'SETID', KEYS[2], ARGV[2], ARGV[3], 'ENTRIESREAD', ARGV[4])
+`)
