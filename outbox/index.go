@@ -148,9 +148,6 @@ func readIndex(tx *bbolt.Tx) (ix index, empty bool, err error) {
 			if err != nil {
 				return err
 			}
-			if _, found := ix.place(r.Type, r.ID); found {
-				return damagef("record %d is there twice", number(key))
-			}
 			ix.add(&r, number(key), len(head)+len(r.Body))
 			ix.seal = ix.seal.turn(head, 1)
 			body = newKey(number(key), bodyPart)
