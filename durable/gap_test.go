@@ -1,0 +1,231 @@
+package durable_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/PitchConnect/fogispubsub/durable"
+	"github.com/PitchConnect/fogispubsub/internal/realredis"
+)
+
+// readFor reads for as long as ctx lasts, and returns what came.
+func readFor(tb testing.TB, l *durable.Lease, d time.Duration) []durable.Entry {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), d)
+	defer cancel()
+	var entries []durable.Entry
+	for {
+		batch, err := l.Read(ctx)
+		entries = append(entries, batch...)
+		if err != nil {
+			require.ErrorIs(tb, err, context.DeadlineExceeded)
+			return entries
+		}
+	}
+}
+
+func TestLease_Read_flushAll(t *testing.T) {
+	t.Parallel()
+	servers(t, func(t *testing.T, addr string) {
+		conn := connect(t, addr)
+		w := newWriter(t, conn, durable.WriterOptions{})
+		publish(t, w, 1, 5)
+		var missing gaps
+		r := newReader(t, conn, durable.ReaderOptions{OnGap: missing.add})
+		l := acquire(t, r)
+		entries := read(t, l, 5)
+		require.NoError(t, l.Ack(t.Context(), entries...))
+
+		require.NoError(t, conn.FlushAll(t.Context()).Err())
+		publish(t, w, 6, 8)
+		_, err := l.Read(t.Context())
+		require.ErrorIs(t, err, durable.ErrLeaseLost)
+		require.NoError(t, l.Release(t.Context()))
+
+		l = acquire(t, r)
+		require.Equal(t, numbered(6, 8), ids(read(t, l, 3)))
+		list := missing.all()
+		require.Len(t, list, 1)
+		require.Equal(t, durable.CauseVanished, list[0].Cause)
+		require.EqualValues(t, -1, list[0].Missing)
+		require.Equal(t, entries[4].StreamID, list[0].After)
+	})
+}
+
+// The stream may come back with IDs below those that were acknowledged.
+func TestLease_Read_streamBeginsAgainBelow(t *testing.T) {
+	t.Parallel()
+	conn := connect(t, realredis.Start(t).Addr())
+	add := func(id, message string) {
+		require.NoError(t, conn.XAdd(t.Context(), &redis.XAddArgs{
+			Stream: durable.StreamKey(channel), ID: id, Values: []string{"id", message},
+		}).Err())
+	}
+	add("2000-0", "a")
+	var missing gaps
+	l := acquire(t, newReader(t, conn, durable.ReaderOptions{OnGap: missing.add}))
+	require.NoError(t, l.Ack(t.Context(), read(t, l, 1)...))
+	require.NoError(t, conn.Del(t.Context(), durable.StreamKey(channel)).Err())
+	add("1000-0", "b")
+	require.Equal(t, []string{"b"}, ids(read(t, l, 1)))
+	require.Len(t, missing.all(), 1)
+}
+
+// The stream goes while a read waits for it.
+func TestLease_Read_streamDeletedWhileBlocked(t *testing.T) {
+	t.Parallel()
+	servers(t, func(t *testing.T, addr string) {
+		conn := connect(t, addr)
+		w := newWriter(t, conn, durable.WriterOptions{})
+		publish(t, w, 1, 2)
+		var missing gaps
+		l := acquire(t, newReader(t, conn, durable.ReaderOptions{OnGap: missing.add}))
+		require.NoError(t, l.Ack(t.Context(), read(t, l, 2)...))
+		vanish := time.AfterFunc(100*time.Millisecond, func() { conn.Del(context.Background(), durable.StreamKey(channel)) })
+		defer vanish.Stop()
+		append3 := time.AfterFunc(300*time.Millisecond, func() { _, _ = w.Append(context.Background(), channel, outgoing(3), "") })
+		defer append3.Stop()
+		require.Equal(t, numbered(3, 3), ids(read(t, l, 1)))
+		require.Len(t, missing.all(), 1)
+		require.NoError(t, l.Context().Err())
+	})
+}
+
+// Only the group went: what was not acknowledged is read again, and within
+// this lease not given to the caller a second time.
+func TestLease_Read_groupDestroyed(t *testing.T) {
+	t.Parallel()
+	servers(t, func(t *testing.T, addr string) {
+		conn := connect(t, addr)
+		w := newWriter(t, conn, durable.WriterOptions{})
+		publish(t, w, 1, 6)
+		var missing gaps
+		l := acquire(t, newReader(t, conn, durable.ReaderOptions{OnGap: missing.add}))
+		entries := read(t, l, 6)
+		require.NoError(t, l.Ack(t.Context(), entries[:3]...))
+		require.NoError(t, conn.XGroupDestroy(t.Context(), durable.StreamKey(channel), group).Err())
+		publish(t, w, 7, 7)
+		require.Equal(t, numbered(7, 7), ids(read(t, l, 1)))
+		require.Len(t, pending(t, conn), 4)
+		require.NoError(t, l.Ack(t.Context(), entries[3:]...))
+		require.Len(t, pending(t, conn), 1)
+		require.Len(t, missing.all(), 1)
+	})
+}
+
+// Another process remembers nothing, but the hash of tries tells how far the
+// group had come.
+func TestLease_Read_streamEvicted(t *testing.T) {
+	t.Parallel()
+	servers(t, func(t *testing.T, addr string) {
+		conn := connect(t, addr)
+		w := newWriter(t, conn, durable.WriterOptions{})
+		publish(t, w, 1, 3)
+		l := acquire(t, newReader(t, conn, durable.ReaderOptions{}))
+		entries := read(t, l, 3)
+		require.NoError(t, l.Ack(t.Context(), entries...))
+		require.NoError(t, l.Release(t.Context()))
+		require.NoError(t, conn.Del(t.Context(), durable.StreamKey(channel)).Err())
+		publish(t, w, 4, 4)
+
+		var missing gaps
+		l = acquire(t, newReader(t, conn, durable.ReaderOptions{OnGap: missing.add}))
+		require.Equal(t, numbered(4, 4), ids(read(t, l, 1)))
+		require.Len(t, missing.all(), 1)
+		require.Equal(t, entries[2].StreamID, missing.all()[0].After)
+	})
+}
+
+func TestLease_Read_trimmedUnread(t *testing.T) {
+	t.Parallel()
+	conn := connect(t, realredis.Start(t).Addr())
+	w := newWriter(t, conn, durable.WriterOptions{})
+	publish(t, w, 1, 10)
+	var missing gaps
+	r := newReader(t, conn, durable.ReaderOptions{OnGap: missing.add})
+	l := acquire(t, r)
+	entries := read(t, l, 2) // the first batch
+	require.NoError(t, l.Ack(t.Context(), entries...))
+	require.NoError(t, l.Release(t.Context()))
+	require.NoError(t, conn.XTrimMaxLen(t.Context(), durable.StreamKey(channel), 3).Err())
+
+	for range 2 { // told once
+		l = acquire(t, r)
+		require.Equal(t, numbered(8, 10), ids(read(t, l, 3)))
+		require.NoError(t, l.Release(t.Context()))
+		list := missing.all()
+		require.Len(t, list, 1)
+		require.Equal(t, durable.CauseTrimmed, list[0].Cause)
+		require.EqualValues(t, 5, list[0].Missing)
+		require.Equal(t, entries[1].StreamID, list[0].After)
+		require.Contains(t, list[0].String(), "trimmed unread, 5 messages")
+	}
+	l = acquire(t, r)
+	require.NoError(t, l.Ack(t.Context(), read(t, l, 3)...))
+	publish(t, w, 11, 13)
+	require.NoError(t, conn.XTrimMaxLen(t.Context(), durable.StreamKey(channel), 0).Err())
+	require.NoError(t, l.Release(t.Context()))
+	l = acquire(t, r)
+	readFor(t, l, 100*time.Millisecond)
+	list := missing.all()
+	require.Len(t, list, 2, "%v", list)
+	require.EqualValues(t, 3, list[1].Missing)
+}
+
+// Trimming what was read is no gap.
+func TestLease_Read_trimmedAfterReading(t *testing.T) {
+	t.Parallel()
+	conn := connect(t, realredis.Start(t).Addr())
+	w := newWriter(t, conn, durable.WriterOptions{})
+	var missing gaps
+	r := newReader(t, conn, durable.ReaderOptions{OnGap: missing.add})
+	for n := 1; n < 500; n += 50 {
+		publish(t, w, n, n+49)
+		l := acquire(t, r)
+		entries := read(t, l, 50)
+		require.NoError(t, l.Ack(t.Context(), entries...))
+		require.NoError(t, l.Release(t.Context()))
+		require.NoError(t, conn.XTrimMaxLen(t.Context(), durable.StreamKey(channel), 5).Err())
+	}
+	require.Empty(t, missing.all())
+}
+
+func TestLease_Read_trimmedWhilePending(t *testing.T) {
+	t.Parallel()
+	conn := connect(t, realredis.Start(t).Addr())
+	w := newWriter(t, conn, durable.WriterOptions{})
+	publish(t, w, 1, 6)
+	l := acquire(t, newReader(t, conn, durable.ReaderOptions{}))
+	entries := read(t, l, 6)
+	require.NoError(t, l.Release(t.Context()))
+	require.NoError(t, conn.XTrimMaxLen(t.Context(), durable.StreamKey(channel), 2).Err())
+	var missing gaps
+	l = acquire(t, newReader(t, conn, durable.ReaderOptions{OnGap: missing.add}))
+	require.Equal(t, numbered(5, 6), ids(read(t, l, 2)))
+	var gone []string
+	for _, gap := range missing.all() {
+		require.Equal(t, durable.CausePendingTrimmed, gap.Cause)
+		gone = append(gone, gap.IDs...)
+	}
+	require.Equal(t, []string{entries[0].StreamID, entries[1].StreamID, entries[2].StreamID, entries[3].StreamID}, gone)
+	require.Len(t, pending(t, conn), 2)
+}
+
+func TestReader_Latest(t *testing.T) {
+	t.Parallel()
+	servers(t, func(t *testing.T, addr string) {
+		conn := connect(t, addr)
+		w := newWriter(t, conn, durable.WriterOptions{})
+		publish(t, w, 1, 3)
+		l := acquire(t, newReader(t, conn, durable.ReaderOptions{Latest: true}))
+		require.Empty(t, readFor(t, l, 50*time.Millisecond))
+		require.NoError(t, l.Release(t.Context()))
+		publish(t, w, 4, 5)
+		l = acquire(t, newReader(t, conn, durable.ReaderOptions{Latest: true}))
+		require.Equal(t, numbered(4, 5), ids(read(t, l, 2)), "the group is no longer new")
+	})
+}
