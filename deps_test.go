@@ -21,7 +21,6 @@ const (
 	uuid      = "github.com/google/uuid"
 	backoff   = "github.com/cenkalti/backoff/v5"
 	gobreaker = "github.com/sony/gobreaker/v2"
-	bbolt     = "go.etcd.io/bbolt"
 	miniredis = "github.com/alicebob/miniredis/v2"
 	bbolt     = "go.etcd.io/bbolt"
 )
@@ -49,7 +48,6 @@ var importTable = []importRule{
 	{"publisher", []string{"./message", goredis, gobreaker, backoff}, []string{"net/http", "testing"}},
 	{"subscriber", []string{"./message", goredis, backoff}, []string{"net/http", "testing"}},
 	{".", []string{"./message", "./config", "./health", "./httpfallback", "./publisher", "./subscriber", goredis}, []string{"testing"}},
-	{"outbox", []string{"./message", bbolt}, []string{"context", "log", "log/slog", "net", "net/http", "testing"}},
 	{"devserver", []string{miniredis}, []string{"testing"}},
 	{"pubsubtest", []string{"./message", "./devserver"}, nil},
 	{"cmd/fogis-pubsub", []string{"./.", "./message", "./config", "./health", "./httpfallback", "./publisher", "./subscriber", "./devserver", goredis}, []string{"testing"}},
