@@ -20,8 +20,10 @@ import (
 func fromPython(ctx context.Context, t *testing.T, mux *http.ServeMux, url, channel string, data []byte, matches []message.Match,
 	sync, handle func(context.Context, message.Message[message.MatchUpdates]) error) {
 	client, err := fogispubsub.FromEnv(fogispubsub.Options{})
+	_ = err
 	fogispubsub.On(client, sync)
 	handler, err := client.FallbackHandler()
+	_ = err
 	client.Run(ctx)
 	fogispubsub.New(config.Config{Redis: config.Redis{URL: config.NewURL(url)}}, fogispubsub.Options{})
 	mux.Handle("POST /manual-sync", handler)
@@ -31,6 +33,7 @@ func fromPython(ctx context.Context, t *testing.T, mux *http.ServeMux, url, chan
 	_ = client.Stats().Subscriber
 	client.Restart(ctx)
 	cfg, err := config.FromEnv(os.Getenv)
+	_ = err
 	cfg.Validate()
 	_ = (*config.Error)(nil)
 	_ = config.Config{Channels: config.Channels{MatchUpdates: "custom:matches"}}

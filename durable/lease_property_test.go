@@ -40,7 +40,6 @@ type handling struct {
 	redeliver  bool
 	begin, end time.Time
 	lost       bool // its lease was lost before it was acknowledged
-	stopped    bool // left to the next holder by a stop
 }
 
 // field is two instances of a group on one Redis.

@@ -120,10 +120,10 @@ func (b *breaker) openSince() (time.Time, bool) {
 }
 
 // why tells what opened the breaker.
-func (b *breaker) why() (cause error, since time.Time) {
+func (b *breaker) why() (since time.Time, cause error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.cause, b.since
+	return b.since, b.cause
 }
 
 // Run looks after Redis until ctx ends, and then returns nil within a second:

@@ -123,7 +123,7 @@ func (p *Publisher) waitRetry(ctx context.Context) bool {
 
 // skipped tells why the open breaker left Redis out.
 func (p *Publisher) skipped() error {
-	cause, since := p.breaker.why()
+	since, cause := p.breaker.why()
 	return fmt.Errorf("not asked, because it has not worked since %s: %w", since.UTC().Format(time.RFC3339), cause)
 }
 
