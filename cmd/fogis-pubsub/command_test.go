@@ -25,6 +25,7 @@ func TestCommand_usage(t *testing.T) {
 		{"publish something else", "publish referees", exitUsage, `not "referees"`},
 		{"no file", "publish matches", exitUsage, "needs --file"},
 		{"absent file", "publish matches --file does-not-exist.json", exitFailed, "does-not-exist.json"},
+		{"endless file", "publish matches --file /dev/zero", exitFailed, "/dev/zero: larger than 16 MiB"},
 		{"detail without value", "publish status --status started --detail cycle", exitUsage, "key=value"},
 		{"empty status", "publish status", exitUsage, "status"},
 		{"empty alert type", "publish alert --message text", exitUsage, "alert_type"},

@@ -153,16 +153,25 @@ func (c *command) send(ctx context.Context, opts fogispubsub.Options, p message.
 	return nil
 }
 
+// readFile reads a file, - for standard input, up to twice the largest message:
+// a file may be spaced out.
 func (c *command) readFile(name string) ([]byte, error) {
-	var data []byte
-	var err error
-	if name == "-" {
-		data, err = io.ReadAll(io.LimitReader(c.stdin, 2*message.DefaultMaxBytes))
-	} else {
-		data, err = os.ReadFile(name)
+	in := c.stdin
+	if name != "-" {
+		file, err := os.Open(name)
+		if err != nil {
+			return nil, err // names the file
+		}
+		defer file.Close()
+		in = file
 	}
+	const limit = 2 * message.DefaultMaxBytes
+	data, err := io.ReadAll(io.LimitReader(in, limit+1))
 	if err != nil {
-		return nil, err // a path error names the file
+		return nil, err
+	}
+	if len(data) > limit {
+		return nil, fmt.Errorf("%s: larger than %d MiB, which no message may be", name, limit>>20)
 	}
 	return data, nil
 }
