@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/PitchConnect/fogispubsub/message"
@@ -49,13 +50,17 @@ func (l *lane) lock(ctx context.Context) (waited bool, err error) {
 
 func (l *lane) unlock() { <-l.token }
 
-// encode writes the next message into the lane's buffer. An invalid one uses
-// up no number.
-func (l *lane) encode(h message.Header, p message.Payload) ([]byte, error) {
+// encode writes the next message into the lane's buffer. An invalid one, or
+// one of more than limit bytes if that is not negative, uses up no number.
+func (l *lane) encode(h message.Header, p message.Payload, limit int) ([]byte, error) {
 	h.Seq.N = l.sent + 1
 	body, err := message.AppendEncode(l.buf[:0], h, p)
 	if err != nil {
 		return nil, err
+	}
+	if limit >= 0 && len(body) > limit {
+		return nil, fmt.Errorf("%w: %d bytes, of at most %d; send fewer matches, or raise Options.MaxMessageBytes here and at every subscriber",
+			message.ErrInvalid, len(body), limit)
 	}
 	l.sent++
 	l.buf = nil

@@ -37,6 +37,11 @@ type Options struct {
 	// negative turns the check off. Other types are never checked.
 	RequireReceivers int
 
+	// MaxMessageBytes bounds one encoded message: a larger one is refused with
+	// [message.ErrInvalid], because a subscriber with default options would
+	// not read it. Zero is [message.DefaultMaxBytes]; negative is no bound.
+	MaxMessageBytes int
+
 	// Budget bounds the whole Redis part of one Publish: connecting, every
 	// attempt and the delays between them. Zero is [DefaultBudget]; negative is
 	// no bound but the caller's context and the client's own time-outs. A type
@@ -104,6 +109,9 @@ func (o Options) withDefaults() Options {
 		o.Source = DefaultSource
 	}
 	o.RequireReceivers = orDefault(o.RequireReceivers, 1)
+	if o.MaxMessageBytes == 0 {
+		o.MaxMessageBytes = message.DefaultMaxBytes
+	}
 	o.Budget = orDefault(o.Budget, DefaultBudget)
 	o.MaxRetries = orDefault(o.MaxRetries, DefaultMaxRetries)
 	o.RetryDelay = orDefault(o.RetryDelay, DefaultRetryDelay)

@@ -136,7 +136,7 @@ func (p *Publisher) Publish(ctx context.Context, payload message.Payload, opts .
 		Source:    p.opts.Source,
 		Timestamp: message.Timestamp{Time: now},
 		Seq:       message.Seq{Epoch: p.epoch},
-	}, payload)
+	}, payload, p.opts.MaxMessageBytes)
 	if err != nil {
 		return Receipt{}, p.refuse(&Error{ID: id, Type: typ, Channel: l.channel, Err: err})
 	}

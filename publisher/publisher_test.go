@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,6 +96,7 @@ func TestPublisher_Publish_invalid(t *testing.T) {
 			message.MatchUpdates{Matches: []message.Match{{Raw: []byte(`{"matchid":1,"lag1namn":"` + "\xff" + `"}`)}}},
 			message.MatchUpdates{Matches: []message.Match{{Raw: []byte(`{"matchid":1,"epostadress":"alva@example.com"`)}}},
 			blob{"has no channel"},
+			message.ProcessingStatus{Status: strings.Repeat("x", message.DefaultMaxBytes)},
 		} {
 			receipt, err := p.Publish(t.Context(), payload)
 			require.ErrorIs(t, err, message.ErrInvalid)
@@ -103,7 +105,7 @@ func TestPublisher_Publish_invalid(t *testing.T) {
 		}
 		require.Empty(t, s.got)
 		require.Empty(t, fallback.got)
-		require.Equal(t, publisher.Stats{Invalid: 7}, p.Stats())
+		require.Equal(t, publisher.Stats{Invalid: 8}, p.Stats())
 
 		// A refused message uses up no number.
 		_, err := p.Publish(t.Context(), update("Åby IF"))

@@ -106,6 +106,7 @@ var (
 	errDispatchTimeout = errors.New("no outcome within Options.DispatchTimeout")
 	errHandshake       = errors.New("no subscription within the handshake timeout")
 	errSessionOver     = errors.New("the session is over")
+	errCallbackExit    = errors.New("a callback ended its goroutine")
 	errUnsubscribed    = errors.New("redis ended a subscription")
 )
 

@@ -102,9 +102,11 @@ func (q *queue) pass() bool {
 func (q *queue) leave() {
 	q.mu.Lock()
 	q.running--
-	left := len(q.items) - q.head
+	// A closed queue too: a worker that waited for its turn must see the end,
+	// also when the drain or a Dispatch has taken the last message away.
+	wake := q.closed || q.head < len(q.items)
 	q.mu.Unlock()
-	if left > 0 {
+	if wake {
 		q.signal()
 	}
 }

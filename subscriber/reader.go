@@ -32,6 +32,13 @@ type reader struct {
 
 // read reads until the session ends or this goroutine is relieved.
 func (s *session) read() {
+	left := false // by the end of the session, or to another reader
+	defer func() {
+		if !left { // a callback ended the goroutine, by runtime.Goexit
+			s.reader.err = errCallbackExit
+			close(s.reader.over)
+		}
+	}()
 	for {
 		s.conn.waited = 0
 		reply, err := s.pubsub.ReceiveTimeout(s.ctx, s.idle)
@@ -40,6 +47,7 @@ func (s *session) read() {
 		}
 		m, err := s.take(reply, err)
 		if err != nil {
+			left = true
 			s.reader.err = err
 			close(s.reader.over)
 			return
@@ -47,9 +55,15 @@ func (s *session) read() {
 		if m == nil {
 			continue
 		}
-		if l, d := s.receive(m); d != nil && !s.handOver(l, d) {
+		l, d := s.receive(m)
+		if d == nil {
+			continue
+		}
+		left = true // a handler's end is seen to in handOver
+		if !s.handOver(l, d) {
 			return
 		}
+		left = false
 	}
 }
 
@@ -61,10 +75,10 @@ func (s *session) handOver(l *lane, d *delivery) (reader bool) {
 		return true
 	}
 	turn := s.reader.turn.Add(1)
-	if s.ctx.Err() != nil { // watch may have looked for the last time
-		l.queue.leave()
+	if s.ctx.Err() != nil && s.reader.turn.CompareAndSwap(turn, turn+1) {
+		l.queue.leave() // watch may have looked for the last time
 		s.enqueue(l, d)
-		return s.reader.turn.CompareAndSwap(turn, turn+1)
+		return true
 	}
 	if !s.reader.watching.Load() {
 		s.reader.watching.Store(true)

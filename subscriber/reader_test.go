@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/PitchConnect/fogispubsub/message"
 	"github.com/PitchConnect/fogispubsub/subscriber"
 )
 
@@ -176,6 +177,74 @@ func TestReader_order(t *testing.T) {
 		time.Sleep(time.Minute)
 		require.Equal(t, want, got.IDs())
 		require.EqualValues(t, 2000, r.Stats().Handled)
+		require.NoError(t, r.stop())
+	})
+}
+
+// A worker that waited for the reader's handler must end, also when the drain
+// has taken the message for which it would have been woken.
+func TestReader_drainTakesTheLastMessage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		got := once(func(ctx context.Context, id string) error {
+			if id == "slow" {
+				<-ctx.Done()
+			}
+			return nil
+		})
+		b, r, _ := box(t, subscriber.Options{DrainTimeout: time.Second}, got.handle)
+		quickly(t, b, r)
+		b.Publish(statusChannel, string(status(t, "slow")))
+		time.Sleep(200 * time.Millisecond)
+		b.Publish(statusChannel, string(status(t, "waits")))
+		synctest.Wait()
+		require.ErrorIs(t, r.stop(), subscriber.ErrDrainTimeout)
+	})
+}
+
+func TestReader_dispatchWithdrawnInTheDrain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		got := once(func(context.Context, string) error {
+			time.Sleep(3 * time.Second)
+			return nil
+		})
+		b, r, _ := box(t, subscriber.Options{DrainTimeout: time.Minute}, got.handle)
+		quickly(t, b, r)
+		b.Publish(statusChannel, string(status(t, "slow")))
+		time.Sleep(200 * time.Millisecond)
+		dispatched := make(chan error, 1)
+		go func() {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err := r.Dispatch(ctx, statusChannel, status(t, "by hand"))
+			dispatched <- err
+		}()
+		synctest.Wait()
+		began := time.Now()
+		require.NoError(t, r.stop())
+		require.Less(t, time.Since(began), 4*time.Second, "as long as the handler")
+		require.ErrorIs(t, <-dispatched, message.ErrBusy)
+	})
+}
+
+// A callback that ends its goroutine, as a test's FailNow does, ends the
+// session and not the Subscriber.
+func TestReader_callbackEndsItsGoroutine(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var got recorder
+		first := true
+		b, r, _ := box(t, subscriber.Options{OnResumed: func(subscriber.Resumed) {
+			if first {
+				first = false
+				runtime.Goexit()
+			}
+		}}, got.handle)
+		time.Sleep(time.Minute)
+		b.Publish(statusChannel, string(status(t, "after")))
+		synctest.Wait()
+		require.Equal(t, []string{"after"}, got.IDs())
 		require.NoError(t, r.stop())
 	})
 }

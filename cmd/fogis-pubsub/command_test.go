@@ -18,6 +18,8 @@ func TestCommand_usage(t *testing.T) {
 		{"no command", "", exitUsage, "usage: fogis-pubsub COMMAND"},
 		{"help", "help", exitDone, "usage: fogis-pubsub COMMAND"},
 		{"help of a command", "subscribe -h", exitDone, "-count"},
+		{"help of publish", "publish -h", exitDone, "publish matches --file F"},
+		{"empty channel", "subscribe --channel=", exitUsage, "--channel is empty"},
 		{"unknown command", "tail", exitUsage, `unknown command "tail"`},
 		{"unknown flag", "subscribe --follow", exitUsage, "flag provided but not defined"},
 		{"left over argument", "check now", exitUsage, `unexpected argument "now"`},

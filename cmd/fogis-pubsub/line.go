@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -50,10 +51,12 @@ type printer struct {
 	limit   int // messages after which done is closed; zero: none
 	printed int
 	done    chan struct{}
+	failure error         // of the first line that could not be written
+	failed  chan struct{} // closed then
 }
 
 func newPrinter(w io.Writer, limit int) *printer {
-	return &printer{out: bufio.NewWriter(w), limit: limit, done: make(chan struct{})}
+	return &printer{out: bufio.NewWriter(w), limit: limit, done: make(chan struct{}), failed: make(chan struct{})}
 }
 
 // register makes p the handler of all three types.
@@ -117,22 +120,33 @@ func newMatchLine(m message.Match) matchLine {
 	return l
 }
 
-// print writes one line. Messages beyond the limit are not printed and stay
-// unhandled: the program is ending.
+// print writes one line. Messages beyond the limit, and after a line that could
+// not be written, are not handled: the program is ending.
 func (p *printer) print(l *line) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.limit > 0 && p.printed == p.limit {
-		return subscriber.Permanent(errEnough)
+	if p.failure == nil && (p.limit == 0 || p.printed < p.limit) {
+		if err := p.write(l); err != nil {
+			p.failure = fmt.Errorf("standard output: %w", err)
+			close(p.failed)
+		} else if p.printed++; p.printed == p.limit {
+			close(p.done)
+		}
+		return subscriber.Permanent(p.failure)
 	}
+	return subscriber.Permanent(errEnough)
+}
+
+func (p *printer) write(l *line) error {
 	if err := printLine(p.out, l); err != nil {
-		return subscriber.Permanent(err)
+		return err
 	}
-	if err := p.out.Flush(); err != nil {
-		return subscriber.Permanent(err)
-	}
-	if p.printed++; p.printed == p.limit {
-		close(p.done)
-	}
-	return nil
+	return p.out.Flush()
+}
+
+// err is why a line could not be written, or nil.
+func (p *printer) err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failure
 }

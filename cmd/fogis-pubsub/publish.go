@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/PitchConnect/fogispubsub"
@@ -29,6 +30,10 @@ type receipt struct {
 func (c *command) publish(ctx context.Context, args []string) error {
 	if len(args) == 0 {
 		return fmt.Errorf("%w: publish what? matches, status or alert", errUsage)
+	}
+	if slices.Contains([]string{"-h", "-help", "--help"}, args[0]) {
+		fmt.Fprint(c.stderr, usage)
+		return nil
 	}
 	switch kind, rest := args[0], args[1:]; kind {
 	case "matches":
@@ -55,21 +60,21 @@ func (c *command) publishMatches(ctx context.Context, args []string) error {
 	if *file == "" {
 		return fmt.Errorf("%w: publish matches needs --file", errUsage)
 	}
-	data, err := c.readFile(*file)
+	data, err := c.readFile(ctx, *file)
 	if err != nil {
 		return err
 	}
 	update, err := readUpdate(data)
 	if err != nil {
-		return fmt.Errorf("--file: %w", err)
+		return fmt.Errorf("%w: --file: %w", errUsage, err)
 	}
 	if *changes != "" {
-		data, err := c.readFile(*changes)
+		data, err := c.readFile(ctx, *changes)
 		if err != nil {
 			return err
 		}
 		if err := update.readChanges(data); err != nil {
-			return fmt.Errorf("--changes: %w", err)
+			return fmt.Errorf("%w: --changes: %w", errUsage, err)
 		}
 	}
 	opts := c.options(f, map[string]string{"FOGIS_FALLBACK_URL": *fallback})
@@ -155,7 +160,7 @@ func (c *command) send(ctx context.Context, opts fogispubsub.Options, p message.
 
 // readFile reads a file, - for standard input, up to twice the largest message:
 // a file may be spaced out.
-func (c *command) readFile(name string) ([]byte, error) {
+func (c *command) readFile(ctx context.Context, name string) ([]byte, error) {
 	in := c.stdin
 	if name != "-" {
 		file, err := os.Open(name)
@@ -166,7 +171,18 @@ func (c *command) readFile(name string) ([]byte, error) {
 		in = file
 	}
 	const limit = 2 * message.DefaultMaxBytes
-	data, err := io.ReadAll(io.LimitReader(in, limit+1))
+	var data []byte
+	var err error
+	read := make(chan struct{})
+	go func() { // which a signal need not wait for
+		defer close(read)
+		data, err = io.ReadAll(io.LimitReader(in, limit+1))
+	}()
+	select {
+	case <-read:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("reading %s: %w", name, context.Cause(ctx))
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,13 +1,18 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -201,6 +206,7 @@ func TestPublish_badFile_namesTheField(t *testing.T) {
 		`{"type":"processing_status"}`:     "",
 		`not json`:                         "",
 		`{"type":"match_updates"}`:         "payload",
+		`[{"matchid":1,"lag1namn":NaN}]`:   "NaN",
 		"[{\"matchid\":1,\"x\":\"\xff\"}]": "UTF-8",
 	} {
 		p := start(t, nil, input, "publish", "matches", "--file", "-")
@@ -208,6 +214,70 @@ func TestPublish_badFile_namesTheField(t *testing.T) {
 		require.Contains(t, p.stderr.String(), "invalid message", input)
 		require.Contains(t, p.stderr.String(), field, input)
 	}
+}
+
+func TestPublish_badChanges_areRefused(t *testing.T) {
+	t.Parallel()
+	for _, changes := range []string{`{"foo":1}`, `{}`, `[]`, `{"detailed_changes":7}`} {
+		file := filepath.Join(t.TempDir(), "changes.json")
+		require.NoError(t, os.WriteFile(file, []byte(changes), 0o600))
+		p := start(t, nil, "["+oddMatch+"]", "publish", "matches", "--file", "-", "--changes", file)
+		require.Equal(t, exitUsage, p.wait(), changes)
+		require.Contains(t, p.stderr.String(), "detailed_changes", changes)
+	}
+}
+
+func TestPublish_interruptedWhileReading_ends(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	silent, keep := io.Pipe()
+	defer keep.Close()
+	var stderr bytes.Buffer
+	c := command{getenv: func(string) string { return "" }, stdin: silent, stdout: io.Discard, stderr: &stderr}
+	code := make(chan int, 1)
+	go func() { code <- c.run(ctx, []string{"publish", "matches", "--file", "-"}) }()
+	cancel()
+	select {
+	case got := <-code:
+		require.Equal(t, exitFailed, got)
+		require.Contains(t, stderr.String(), "canceled")
+	case <-time.After(patience):
+		require.FailNow(t, "it still reads")
+	}
+}
+
+// full is a standard output on a full disk.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+func TestSubscribe_outputThatFails_endsTheCommand(t *testing.T) {
+	t.Parallel()
+	redis := pubsubtest.StartRedis(t)
+	env := map[string]string{"REDIS_URL": redis.URL()}
+	for _, args := range [][]string{{"subscribe"}, {"serve", "--addr", "127.0.0.1:0", "--allow-unauthenticated"}} {
+		var stderr bytes.Buffer
+		c := command{getenv: func(name string) string { return env[name] }, stdin: strings.NewReader(""), stdout: full{}, stderr: &stderr}
+		code := make(chan int, 1)
+		go func() { code <- c.run(t.Context(), args) }()
+		redis.WaitForListener(message.ChannelProcessingStatus)
+		redis.Publish(message.ChannelProcessingStatus, []byte(`{"type":"processing_status","payload":{"status":"started"}}`))
+		select {
+		case got := <-code:
+			require.Equal(t, exitFailed, got)
+			require.Contains(t, stderr.String(), "standard output: no space left on device")
+		case <-time.After(patience):
+			require.FailNow(t, "it goes on and loses what it cannot print")
+		}
+	}
+}
+
+func TestSubscribe_disabled_saysSo(t *testing.T) {
+	t.Parallel()
+	p := start(t, map[string]string{"REDIS_ENABLED": "false"}, "", "subscribe")
+	p.saw("disabled by REDIS_PUBSUB_ENABLED or REDIS_ENABLED")
+	require.Equal(t, exitDone, p.stop())
+	require.NotContains(t, p.stderr.String(), "subscribed\n")
 }
 
 func keys(object map[string]any) []string {

@@ -32,7 +32,8 @@ func (c *command) serve(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
-	newPrinter(c.stdout, 0).register(client)
+	out := newPrinter(c.stdout, 0)
+	out.register(client)
 	handler, err := client.FallbackHandler()
 	if *open {
 		handler, err = httpfallback.Handler(client, httpfallback.HandlerOptions{AllowUnauthenticated: true, Logger: opts.Logger})
@@ -64,7 +65,14 @@ func (c *command) serve(ctx context.Context, args []string) (err error) {
 		served <- server.Serve(listener)
 	}()
 	go c.announce(run, client)
-	err = client.Run(run)
+	go func() {
+		select {
+		case <-out.failed: // what cannot be printed must not be taken
+			cancel()
+		case <-run.Done():
+		}
+	}()
+	err = errors.Join(client.Run(run), out.err())
 	stopping, stop := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer stop()
 	err = errors.Join(err, server.Shutdown(stopping))

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/PitchConnect/fogispubsub"
+	"github.com/PitchConnect/fogispubsub/subscriber"
 )
 
 // errEnough refuses messages after --count was reached.
@@ -24,6 +26,9 @@ func (c *command) subscribe(ctx context.Context, args []string) (err error) {
 	}
 	if *count < 0 || *timeout < 0 {
 		return fmt.Errorf("%w: --count and --timeout must not be negative", errUsage)
+	}
+	if slices.Contains(channels, "") {
+		return fmt.Errorf("%w: --channel is empty", errUsage)
 	}
 	opts := c.options(f, nil)
 	opts.Subscriber.Channels = channels
@@ -49,6 +54,10 @@ func (c *command) subscribe(ctx context.Context, args []string) (err error) {
 	select {
 	case err := <-ended:
 		return err
+	case <-out.failed:
+		cancel()
+		<-ended
+		return out.err()
 	case <-out.done:
 		cancel()
 		<-ended // messages that came after the last wanted one were not handled
@@ -67,7 +76,11 @@ func (c *command) subscribe(ctx context.Context, args []string) (err error) {
 
 // announce says on standard error when all channels are confirmed.
 func (c *command) announce(ctx context.Context, client *fogispubsub.Client) {
-	if client.Subscribed(ctx) == nil {
+	switch {
+	case client.Subscribed(ctx) != nil:
+	case client.Status().State == subscriber.StateDisabled:
+		fmt.Fprintln(c.stderr, "pub/sub is disabled by REDIS_PUBSUB_ENABLED or REDIS_ENABLED: nothing comes from Redis")
+	default:
 		fmt.Fprintln(c.stderr, "subscribed")
 	}
 }

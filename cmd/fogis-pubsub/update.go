@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/PitchConnect/fogispubsub/message"
 )
@@ -17,16 +18,17 @@ type update struct {
 }
 
 func readUpdate(data []byte) (*update, error) {
-	if trimmed := bytes.TrimLeft(data, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '[' {
-		matches, err := message.ParseMatches(data)
-		if err != nil {
-			return nil, err
-		}
-		return &update{payload: message.MatchUpdates{Matches: matches}}, nil
+	trimmed := bytes.TrimLeft(data, " \t\r\n")
+	array := len(trimmed) > 0 && trimmed[0] == '['
+	if array { // as the barest envelope
+		data = slices.Concat([]byte(`{"matches":`), data, []byte(`}`))
 	}
-	envelope, err := message.Decode(data)
+	envelope, err := message.Decoder{MaxBytes: -1}.Decode(data)
 	if err != nil {
 		return nil, err
+	}
+	if envelope.Sanitized {
+		return nil, fmt.Errorf("%w: NaN or Infinity, which JSON does not have; write null", message.ErrInvalid)
 	}
 	if envelope.Type != message.TypeMatchUpdates {
 		return nil, fmt.Errorf("%w: type: want match_updates or a JSON array of matches", message.ErrInvalid)
@@ -34,6 +36,9 @@ func readUpdate(data []byte) (*update, error) {
 	m, err := message.As[message.MatchUpdates](envelope)
 	if err != nil {
 		return nil, err
+	}
+	if array {
+		return &update{payload: message.MatchUpdates{Matches: m.Payload.Matches}}, nil
 	}
 	u := &update{payload: m.Payload, source: m.Source}
 	if !m.IDGenerated {
@@ -49,8 +54,10 @@ func (u *update) readChanges(data []byte) error {
 		Summary json.RawMessage `json:"summary"`
 		Changes json.RawMessage `json:"detailed_changes"`
 	}
-	if err := json.Unmarshal(data, &file); err != nil {
-		return fmt.Errorf("%w: want {\"summary\":{...},\"detailed_changes\":[...]}", message.ErrInvalid)
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&file); err != nil || file.Summary == nil && file.Changes == nil {
+		return fmt.Errorf("%w: want {\"summary\":{...},\"detailed_changes\":[...]} and nothing else", message.ErrInvalid)
 	}
 	type object map[string]any
 	envelope, err := json.Marshal(object{
