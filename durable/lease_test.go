@@ -84,7 +84,7 @@ func TestLease_outliveShortOutage(t *testing.T) {
 		for range 20 {
 			time.Sleep(3 * time.Second)
 			network.cut()
-			time.Sleep(2500 * time.Millisecond)
+			time.Sleep(1500 * time.Millisecond)
 			network.set(func(l *link) { l.down = false })
 		}
 		time.Sleep(3 * time.Second)
