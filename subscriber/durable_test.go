@@ -1,10 +1,14 @@
 package subscriber_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,9 +79,13 @@ func letters(tb testing.TB, client *redis.Client) (list []durable.DeadLetter) {
 	return list
 }
 
+// pending is how many entries the group has not settled, -1 before it is made.
 func pending(tb testing.TB, client *redis.Client) int64 {
 	tb.Helper()
 	summary, err := client.XPending(tb.Context(), durable.StreamKey(statusChannel), group).Result()
+	if redis.HasErrorPrefix(err, "NOGROUP") {
+		return -1
+	}
 	require.NoError(tb, err)
 	return summary.Count
 }
@@ -285,4 +293,243 @@ func TestDurable_poisonBecomesDeadLetters(t *testing.T) {
 		require.EqualValues(t, 1, stats.Invalid)
 		require.Zero(t, pending(t, client))
 	})
+}
+
+// childVariable holds the address of the Redis that this test binary reads as
+// a member of the group, instead of testing.
+const childVariable = "FOGIS_SUBSCRIBER_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if addr := os.Getenv(childVariable); addr != "" {
+		s, err := subscriber.New(at(addr), inGroup())
+		if err == nil {
+			s.Handle(message.TypeProcessingStatus, func(_ context.Context, e *message.Envelope) error {
+				fmt.Println(e.ID)
+				if e.ID == numberedID(3) {
+					select {} // until it is killed
+				}
+				return nil
+			})
+			err = s.Run(context.Background())
+		}
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+func TestDurable_processKilledInsideAHandler(t *testing.T) {
+	t.Parallel()
+	server := realredis.Start(t)
+	client := streamClient(t, server.Options())
+	appendAll(t, client, 1, 5, 0)
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	child := exec.CommandContext(t.Context(), exe)
+	child.Env = append(os.Environ(), childVariable+"="+server.Addr())
+	out, err := child.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, child.Start())
+	lines := bufio.NewScanner(out)
+	for _, id := range numbered(1, 3) {
+		require.True(t, lines.Scan())
+		require.Equal(t, id, lines.Text())
+	}
+	eventually(t, "the first two are acknowledged", func() bool { return pending(t, client) == 3 })
+
+	var got recorder
+	r, e := member(t, at(server.Addr()), inGroup(), got.handle)
+	eventually(t, "subscribed", func() bool { return r.Status().State == subscriber.StateSubscribed })
+	require.Empty(t, got.IDs())
+	require.NoError(t, child.Process.Kill())
+	killed := time.Now()
+	_ = child.Wait()
+	eventually(t, "taken over", func() bool { return len(got.IDs()) == 3 })
+	require.Less(t, time.Since(killed), 12*time.Second)
+	require.Equal(t, numbered(3, 5), got.IDs())
+	require.NoError(t, r.stop())
+	require.Empty(t, e.Gaps())
+	require.Zero(t, pending(t, client))
+}
+
+func TestDurable_twoInstancesNeverHandleAtOnce(t *testing.T) {
+	t.Parallel()
+	server := realredis.Start(t)
+	client := streamClient(t, server.Options())
+	var running, overlaps atomic.Int32
+	var got recorder
+	h := func(ctx context.Context, e *message.Envelope) error {
+		if running.Add(1) > 1 {
+			overlaps.Add(1)
+		}
+		defer running.Add(-1)
+		time.Sleep(time.Millisecond)
+		return got.handle(ctx, e)
+	}
+	one, _ := member(t, at(server.Addr()), inGroup(), h)
+	two, _ := member(t, at(server.Addr()), inGroup(), h)
+	for round := range 6 {
+		appendAll(t, client, round*20+1, round*20+20, 0)
+		if round%2 == 1 { // the holder stops in the middle
+			if one.Status().Streams[0].Holder {
+				one, two = two, one
+			}
+			require.NoError(t, two.stop())
+			two, _ = member(t, at(server.Addr()), inGroup(), h)
+		}
+	}
+	eventually(t, "all handled", func() bool { return len(got.IDs()) >= 120 })
+	require.Equal(t, numbered(1, 120), got.IDs())
+	require.Zero(t, overlaps.Load())
+	require.NoError(t, one.stop())
+	require.NoError(t, two.stop())
+	require.Empty(t, letters(t, client))
+}
+
+func TestDurable_clientKillsWithHundredPending(t *testing.T) {
+	t.Parallel()
+	server := realredis.Start(t)
+	client := streamClient(t, server.Options())
+	appendAll(t, client, 1, 100, 0)
+	var got recorder
+	open := make(chan struct{})
+	got.do = func(ctx context.Context, _ string) error {
+		select {
+		case <-open:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	r, _ := member(t, at(server.Addr()), inGroup(), got.handle)
+	eventually(t, "all pending", func() bool { return pending(t, client) == 100 })
+	for range 10 {
+		require.NoError(t, client.ClientKillByFilter(t.Context(), "SKIPME", "yes").Err())
+		time.Sleep(20 * time.Millisecond)
+	}
+	close(open)
+	eventually(t, "all handled", func() bool { return len(got.IDs()) >= 100 })
+	eventually(t, "acknowledged", func() bool { return pending(t, client) == 0 })
+	require.Equal(t, numbered(1, 100), got.IDs())
+	require.NoError(t, r.stop())
+	require.Empty(t, letters(t, client))
+}
+
+func TestDurable_stopLeavesWhatTheDrainCannotHandle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, client := bubbleBox(t)
+		appendAll(t, client, 1, 4, 0)
+		var first, second recorder
+		first.do = func(ctx context.Context, id string) error {
+			if id == numberedID(2) {
+				<-ctx.Done()
+				require.ErrorIs(t, context.Cause(ctx), subscriber.ErrDrainTimeout)
+				return ctx.Err()
+			}
+			return nil
+		}
+		one, e := member(t, b.options(), inGroup(), first.handle)
+		synctest.Wait()
+		began := time.Now()
+		require.NoError(t, one.stop(), "nothing is lost: the group has the rest")
+		require.Equal(t, 10*time.Second, time.Since(began))
+		require.EqualValues(t, 3, one.Stats().Returned)
+		require.Empty(t, e.Errors())
+
+		two, _ := member(t, b.options(), inGroup(), second.handle)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.Equal(t, numbered(2, 4), second.IDs())
+		require.NoError(t, two.stop())
+		require.Zero(t, pending(t, client))
+	})
+}
+
+func TestDurable_stopDuringRetriesGivesTheEntryBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, client := bubbleBox(t)
+		appendAll(t, client, 1, 3, 0)
+		for range 8 { // more often than a process that dies may
+			var got recorder
+			got.do = func(context.Context, string) error { return errToken }
+			r, e := member(t, b.options(), inGroup(), got.handle)
+			time.Sleep(10 * time.Minute)
+			synctest.Wait()
+			began := time.Now()
+			require.NoError(t, r.stop())
+			require.Zero(t, time.Since(began))
+			require.NotContains(t, got.IDs(), numberedID(2), "none overtakes it")
+			require.Empty(t, e.Errors())
+		}
+		require.EqualValues(t, 3, pending(t, client))
+		require.Empty(t, letters(t, client))
+	})
+}
+
+func TestDurable_messageThatEndsItsProcessesIsBuried(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, client := bubbleBox(t)
+		appendAll(t, client, 1, 2, 0)
+		for range 1 + durable.MaxTries { // holders that die with it
+			reader, err := durable.NewReader(client, statusChannel, group, durable.ReaderOptions{})
+			require.NoError(t, err)
+			lease, err := reader.Acquire(t.Context())
+			require.NoError(t, err)
+			entries, err := lease.Read(t.Context())
+			require.NoError(t, err)
+			if entries[0].Redelivered {
+				_, err = lease.Try(t.Context(), entries[0])
+				require.NoError(t, err)
+			}
+			require.NoError(t, lease.Release(t.Context()))
+		}
+		var got recorder
+		r, e := member(t, b.options(), inGroup(), got.handle)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.Equal(t, numbered(2, 2), got.IDs())
+		require.Len(t, letters(t, client), 1)
+		require.Len(t, e.Errors(), 1)
+		require.NoError(t, r.stop())
+	})
+}
+
+func TestDurable_vanishedStreamIsAGap(t *testing.T) {
+	t.Parallel()
+	server := realredis.Start(t)
+	client := streamClient(t, server.Options())
+	var got recorder
+	r, e := member(t, at(server.Addr()), inGroup(), got.handle)
+	appendAll(t, client, 1, 2, 0)
+	eventually(t, "handled", func() bool { return len(got.IDs()) == 2 && pending(t, client) == 0 })
+	require.NoError(t, client.Del(t.Context(), durable.StreamKey(statusChannel)).Err())
+	eventually(t, "gap", func() bool { return len(e.Gaps()) == 1 })
+	gap := e.Gaps()[0]
+	require.Equal(t, subscriber.CauseVanished, gap.Cause)
+	require.Equal(t, statusChannel, gap.Stream.Channel)
+	require.False(t, gap.From.IsZero())
+	require.Contains(t, gap.String(), "stream vanished")
+	appendAll(t, client, 3, 3, 0)
+	eventually(t, "handled", func() bool { return len(got.IDs()) == 3 })
+	require.NoError(t, r.stop())
+}
+
+func TestDurable_missingRightEndsRun(t *testing.T) {
+	t.Parallel()
+	server := realredis.Start(t)
+	require.NoError(t, server.Client(t).Do(t.Context(), "ACL", "SETUSER", "plain", "on", ">hemligt", "allchannels", "+@all", "-eval", "-evalsha").Err())
+	options := at(server.Addr())
+	options.Username, options.Password = "plain", "hemligt"
+	o := inGroup()
+	o.Logger = logcheck.New(t)
+	s, err := subscriber.New(options, o)
+	require.NoError(t, err)
+	var got recorder
+	s.Handle(message.TypeProcessingStatus, got.handle)
+	err = s.Run(t.Context())
+	require.ErrorContains(t, err, "NOPERM")
+	require.ErrorContains(t, err, statusChannel)
 }
