@@ -13,6 +13,30 @@ const entryRetryMax = time.Minute
 
 // DurableOptions make a Subscriber read the streams of its channels beside the
 // channels. The zero value is off.
+//
+// One instance of a group holds the lease of a channel and handles it; see
+// package durable. Its lane calls the handler for one entry after another; an
+// entry whose handler fails is retried in place, so that none overtakes it,
+// while Status is degraded. It becomes a dead letter after RetryFor, at once
+// for [Permanent] and a panic, and on first sight when it cannot be read;
+// Options.OnError is then told, unless it could not be read.
+//
+// The handler's context also ends when the lease is lost, with the cause
+// [durable.ErrLeaseLost]; another instance then handles the entry. A handler
+// that ignores that for three seconds may overlap with the other one.
+//
+// Of what comes by pub/sub, a message that its publisher has put into the
+// stream is left to the stream. Others, of publishers without streams, are
+// handled by the holder alone, under Options.MaxRetries, and are in no gap of
+// the stream: the time without a holder shows as [CauseTakeover] when one was
+// heard in it. Dispatch handles on every instance.
+//
+// When Run ends, entries that the drain did not reach go back to the group;
+// Run does not count them as left. One whose handler fails then goes back at
+// once. Before the first read Run returns what Redis refuses, such as NOPERM.
+//
+// Channel names may hold no braces. With a Concurrency above 1 the order is
+// given up here too.
 type DurableOptions struct {
 	// Group names the instances that share the work, as the service's name
 	// does; each message is handled by one of them. "" is off.

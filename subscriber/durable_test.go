@@ -191,8 +191,10 @@ func TestDurable_takeover(t *testing.T) {
 		require.False(t, two.Status().Streams[0].Holder)
 		require.Equal(t, subscriber.StateSubscribed, two.Status().State)
 
+		require.Zero(t, two.Stats().LeftToHolder)
 		broken.cut(true)
 		died := time.Now()
+		b.Publish(statusChannel, string(status(t, "legacy")))
 		require.ErrorIs(t, <-causes, durable.ErrLeaseLost)
 		require.LessOrEqual(t, time.Since(died), 7*time.Second)
 		time.Sleep(10*time.Second - time.Since(died))
@@ -204,7 +206,10 @@ func TestDurable_takeover(t *testing.T) {
 		require.NoError(t, one.stop())
 		require.NoError(t, two.stop())
 		require.Empty(t, letters(t, client))
-		require.Empty(t, e.Gaps())
+		require.EqualValues(t, 1, two.Stats().LeftToHolder)
+		require.Len(t, e.Gaps(), 1, "the legacy message that nobody handled")
+		require.Equal(t, subscriber.CauseTakeover, e.Gaps()[0].Cause)
+		require.False(t, e.Gaps()[0].From.After(died))
 		require.Zero(t, pending(t, client))
 	})
 }

@@ -12,6 +12,13 @@ import (
 	"github.com/PitchConnect/fogispubsub/message"
 )
 
+// entry is what a lane knows of an entry of a stream.
+type entry struct {
+	durable.Entry
+	tried       bool      // noted by Lease.Try
+	first, last time.Time // when the handler was called
+}
+
 // context is that of the handler: what came by pub/sub or from a stream is
 // handled only while the lease is held.
 func (l *lane) context(d *delivery) context.Context {
@@ -29,20 +36,20 @@ func (d *delivery) given() bool { return d.entry != nil && d.term.over() }
 func (d *delivery) try() error {
 	tries := 0
 	err := d.term.insist(d.term.ctx, func() (err error) {
-		tries, err = d.term.lease.Try(d.term.ctx, *d.entry)
+		tries, err = d.term.lease.Try(d.term.ctx, d.entry.Entry)
 		return err
 	})
 	if err == nil && tries > durable.MaxTries {
 		return errTooOften
 	}
-	d.tried = err == nil
+	d.entry.tried = err == nil
 	return err
 }
 
 // again tells whether an entry whose handler has failed is given to it again,
 // after a wait of at most so long.
 func (l *lane) again(d *delivery) (most time.Duration, again bool) {
-	most = l.run.opts.Durable.RetryFor - time.Since(d.first)
+	most = l.run.opts.Durable.RetryFor - time.Since(d.entry.first)
 	return most, most > 0
 }
 
@@ -77,7 +84,7 @@ func (l *lane) settleEntry(d *delivery, attempts int, err error) {
 	switch {
 	case attempts > 0 && err == nil:
 		l.counts.handled.Add(1)
-		t.done(d.entry)
+		t.done(&d.entry.Entry)
 	case l.leaves(d, err), l.bury(d, attempts, err) != nil:
 		l.giveBack(d)
 	default:
@@ -97,7 +104,7 @@ func (l *lane) bury(d *delivery, attempts int, err error) error {
 	if payload, ok := errors.AsType[*payloadError](err); ok {
 		attempts, err = 0, payload.err
 	}
-	return d.term.bury(d.entry, durable.Failure{Err: err, Attempts: attempts, First: d.first, Last: d.last})
+	return d.term.bury(&d.entry.Entry, durable.Failure{Err: err, Attempts: attempts, First: d.entry.first, Last: d.entry.last})
 }
 
 func (l *lane) giveBack(d *delivery) {
@@ -106,10 +113,10 @@ func (l *lane) giveBack(d *delivery) {
 	l.run.s.counts.returned.Add(1)
 	logs := &l.run.s.logs
 	logs.message(t.ctx, logs.duplicate, slog.LevelDebug, "message left to the next holder of the lease", &d.env.Header, d.size, 0, nil)
-	if d.tried && t.lease.Context().Err() == nil {
+	if d.entry.tried && t.lease.Context().Err() == nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), drainGrace/2)
 		defer cancel()
-		_ = t.lease.Untry(ctx, *d.entry) // else it counts as one more try, of five
+		_ = t.lease.Untry(ctx, d.entry.Entry) // else it counts as one more try, of five
 	}
 	t.leave(1)
 }

@@ -18,6 +18,10 @@ import (
 // the release of the lease, when Run ends.
 const releaseTime = 2 * time.Second
 
+// handoverTime is for how long a group can have had no holder when this
+// instance becomes it.
+const handoverTime = 11 * time.Second
+
 // follower reads the stream of one channel whenever this instance holds the
 // group's lease, for as long as its Run.
 type follower struct {
@@ -37,6 +41,9 @@ type follower struct {
 	last  string // newest stream ID settled
 	fault error
 	at    time.Time // of fault
+	// passed is when a message without an entry in the stream was last left to
+	// another holder.
+	passed time.Time
 }
 
 func newFollower(r *run, conn redis.UniversalClient, name string, t message.Type, channel string) (*follower, error) {
@@ -105,9 +112,17 @@ func (f *follower) set(t *term) {
 	if t == nil {
 		text = "the stream's lease was lost"
 	}
+	now := time.Now()
 	f.mu.Lock()
-	f.term, f.since = t, time.Now()
+	f.term, f.since = t, now
+	alone := t != nil && now.Sub(f.passed) < handoverTime
 	f.mu.Unlock()
+	if alone {
+		f.run.reportGap(Gap{
+			Session: f.name, Type: f.typ, Channels: []string{f.channel}, Cause: CauseTakeover,
+			From: now.Add(-handoverTime), To: now,
+		})
+	}
 	logs.line(f.run.handlers, logs.resumed, slog.LevelInfo, text,
 		slog.String("channel", f.channel), slog.String("group", f.run.opts.Durable.Group))
 }
@@ -116,12 +131,12 @@ func (f *follower) set(t *term) {
 // nil when there is none: another instance handles it.
 func (f *follower) enter() *term {
 	f.mu.Lock()
-	t := f.term
-	f.mu.Unlock()
-	if t == nil || !t.enter(1) {
+	defer f.mu.Unlock()
+	if f.term == nil || !f.term.enter(1) {
+		f.passed = time.Now()
 		return nil
 	}
-	return t
+	return f.term
 }
 
 func (f *follower) noteFault(err error) {

@@ -54,8 +54,8 @@ type Gap struct {
 	// are then by the server's clock, From zero when it is open, and Epoch is
 	// zero.
 	Stream durable.Gap
-	// Err is what ended the session, nil for CauseSequence and the causes of a
-	// stream.
+	// Err is what ended the session, nil for CauseSequence, CauseTakeover and
+	// the causes of a stream.
 	Err error
 }
 
@@ -110,6 +110,11 @@ const (
 	CauseVanished       = Cause(durable.CauseVanished)
 	CauseDeadTrimmed    = Cause(durable.CauseDeadTrimmed)
 )
+
+// CauseTakeover: this instance has become its group's holder under
+// Options.Durable, and heard before that a message which is not in the stream.
+// It left that to the holder before it, which may have been dead.
+const CauseTakeover Cause = "takeover"
 
 // Resumed tells that every channel of a session is confirmed.
 type Resumed struct {

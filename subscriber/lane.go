@@ -12,7 +12,6 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
-	"github.com/PitchConnect/fogispubsub/durable"
 	"github.com/PitchConnect/fogispubsub/message"
 )
 
@@ -46,10 +45,8 @@ type delivery struct {
 	// term is that of the lease under which the message is handled, nil without
 	// Options.Durable and for Dispatch. entry is its place in the stream, nil
 	// for pub/sub.
-	term        *term
-	entry       *durable.Entry
-	tried       bool      // noted by Lease.Try
-	first, last time.Time // when the handler was called; of entries
+	term  *term
+	entry *entry
 }
 
 type outcome struct {
@@ -130,9 +127,9 @@ func (l *lane) attempt(ctx context.Context, d *delivery) (attempts int, err erro
 	for attempts = 1; ; attempts++ {
 		began := time.Now()
 		if d.entry != nil {
-			d.last = began
+			d.entry.last = began
 			if attempts == 1 {
-				d.first = began
+				d.entry.first = began
 			}
 		}
 		err = l.call(ctx, d.env)
@@ -198,7 +195,7 @@ func (l *lane) duplicate(d *delivery) {
 	}
 	switch {
 	case d.entry != nil:
-		d.term.done(d.entry)
+		d.term.done(&d.entry.Entry)
 	case d.term != nil:
 		d.term.leave(1)
 	}

@@ -95,7 +95,7 @@ func (t *term) take(ctx context.Context, e *durable.Entry) bool {
 	switch {
 	case l != nil:
 		env.StreamID = e.StreamID
-		return t.enqueue(ctx, l, &delivery{env: env, size: len(e.Body), term: t, entry: e})
+		return t.enqueue(ctx, l, &delivery{env: env, size: len(e.Body), term: t, entry: &entry{Entry: *e}})
 	case isInvalid(err):
 		if t.bury(e, durable.Failure{Err: err}) != nil {
 			return false
