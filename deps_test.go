@@ -46,7 +46,7 @@ var importTable = []importRule{
 	{"outbox", []string{"./message", bbolt}, []string{"context", "net", "net/http", "testing"}},
 	{"httpfallback", []string{"./message"}, []string{"os", "testing"}},
 	{"publisher", []string{"./message", goredis, gobreaker, backoff}, []string{"net/http", "testing"}},
-	{"subscriber", []string{"./message", goredis, backoff}, []string{"net/http", "testing"}},
+	{"subscriber", []string{"./message", "./durable", goredis, backoff}, []string{"net/http", "testing"}},
 	{".", []string{"./message", "./config", "./health", "./httpfallback", "./publisher", "./subscriber", goredis}, []string{"testing"}},
 	{"devserver", []string{miniredis}, []string{"testing"}},
 	{"pubsubtest", []string{"./message", "./devserver"}, nil},

@@ -221,14 +221,18 @@ func TestDecode_seqAndPart(t *testing.T) {
 		`"seq":{"epoch":"e","n":18446744073709551615}`:    {Seq: message.Seq{Epoch: "e", N: 18446744073709551615}},
 		`"seq":{"epoch":"e","n":0},"part":{"n":2,"of":1}`: {},
 		`"seq":{"epoch":"e"},"part":{"n":0,"of":1}`:       {},
-		`"seq":5,"part":"two"`:                            {},
-		`"seq":null,"part":[1,2]`:                         {},
-		`"seq":{"n":-1},"part":{"n":1.5,"of":2}`:          {},
+		`"stream":true`:                          {Stream: true},
+		`"stream":true,"stream":false`:           {},
+		`"stream":"true"`:                        {},
+		`"seq":5,"part":"two"`:                   {},
+		`"seq":null,"part":[1,2]`:                {},
+		`"seq":{"n":-1},"part":{"n":1.5,"of":2}`: {},
 	} {
 		e, err := message.Decode([]byte(`{"type":"x",` + data + `}`))
 		require.NoError(t, err, data)
 		require.Equal(t, want.Seq, e.Seq, data)
 		require.Equal(t, want.Part, e.Part, data)
+		require.Equal(t, want.Stream, e.Stream, data)
 	}
 }
 

@@ -21,12 +21,18 @@ type Header struct {
 	Seq Seq
 	// Part is zero for a whole message.
 	Part Part
+	// Stream tells that the publisher has put the message into the channel's
+	// stream too, so that a durable subscriber gets it from there.
+	Stream bool
 
 	// Channel is the Redis channel on which the message arrived, or the one
 	// named by the caller of Dispatch. Not on the wire.
 	Channel string
 	// Via tells the route of arrival. Not on the wire.
 	Via Via
+	// StreamID is the message's place in its stream when it came by ViaStream.
+	// Not on the wire.
+	StreamID string
 }
 
 // Seq numbers the messages of one publisher process on one channel, so that a
@@ -47,4 +53,5 @@ type Via string
 const (
 	ViaPubSub Via = "pubsub"
 	ViaHTTP   Via = "http"
+	ViaStream Via = "stream"
 )

@@ -12,7 +12,7 @@ type layout struct {
 	typ, event                     span
 	schema                         span
 	seq, part                      span
-	test                           bool
+	test, stream                   bool
 
 	whole   contents // the message itself, for the forms without payload
 	payload contents
@@ -89,6 +89,9 @@ func (l *layout) member(s *scanner, key []byte, at int) int {
 		part = &l.seq
 	case "part":
 		part = &l.part
+	case "stream":
+		l.stream = at < len(s.data) && s.data[at] == 't'
+		return s.value(at, 1)
 	case "test":
 		l.test = at < len(s.data) && s.data[at] == 't'
 		return s.value(at, 1)
@@ -184,7 +187,7 @@ func (l *layout) fill(e *Envelope) error {
 	h.Source = wellKnown(l.source)
 	h.Version = wellKnown(l.version)
 	h.Timestamp = parseTimestamp(textOf(l.timestamp), e.zone)
-	h.Seq, h.Part = readSeq(l.seq), readPart(l.part)
+	h.Seq, h.Part, h.Stream = readSeq(l.seq), readPart(l.part), l.stream
 	if err := l.findType(e); err != nil {
 		return err
 	}

@@ -11,6 +11,10 @@
 // [Options.Concurrency]). A message that arrives twice, over whichever route,
 // is handled once within a window (see [Options.DedupeIDs]).
 //
+// With [Options.Durable] the streams of the channels are read beside them: what
+// was published while no subscriber ran is handled when one does, by one
+// instance of a group at a time, at least once. See [DurableOptions].
+//
 // # How it works
 //
 // Each type with a handler has a session and a lane of its own. A session is

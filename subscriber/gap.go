@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/PitchConnect/fogispubsub/durable"
 	"github.com/PitchConnect/fogispubsub/message"
 )
 
@@ -24,6 +25,9 @@ import (
 // and before the first message after it, or when Run ends while the session
 // is down. That a session is down shows at once in [Subscriber.Status]. Time
 // before the first subscription of a Run, and after its end, is no gap.
+//
+// With Options.Durable the gap of a session concerns only what was published
+// without a stream: the rest comes from there.
 type Gap struct {
 	// Session names the session as SessionStatus.Name does.
 	Session string
@@ -46,7 +50,12 @@ type Gap struct {
 	Source      string
 	SourceEpoch string
 	Missing     []Range
-	// Err is what ended the session, nil for CauseSequence.
+	// Stream says for the causes of a stream what is missing there. From and To
+	// are then by the server's clock, From zero when it is open, and Epoch is
+	// zero.
+	Stream durable.Gap
+	// Err is what ended the session, nil for CauseSequence, CauseTakeover and
+	// the causes of a stream.
 	Err error
 }
 
@@ -60,6 +69,9 @@ func (g Gap) String() string {
 		for _, r := range g.Missing {
 			fmt.Fprintf(&b, " %d-%d", r.First, r.Last)
 		}
+	}
+	if g.Stream.Channel != "" {
+		fmt.Fprintf(&b, " (%v)", g.Stream)
 	}
 	if g.Err != nil {
 		fmt.Fprintf(&b, " (%v)", g.Err)
@@ -89,6 +101,20 @@ const (
 	// ended; a failover of Redis loses messages in this way.
 	CauseSequence Cause = "sequence"
 )
+
+// The causes of a gap in a stream, under Options.Durable: those of package
+// durable.
+const (
+	CauseTrimmed        = Cause(durable.CauseTrimmed)
+	CausePendingTrimmed = Cause(durable.CausePendingTrimmed)
+	CauseVanished       = Cause(durable.CauseVanished)
+	CauseDeadTrimmed    = Cause(durable.CauseDeadTrimmed)
+)
+
+// CauseTakeover: this instance has become its group's holder under
+// Options.Durable, and heard before that a message which is not in the stream.
+// It left that to the holder before it, which may have been dead.
+const CauseTakeover Cause = "takeover"
 
 // Resumed tells that every channel of a session is confirmed.
 type Resumed struct {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,12 @@ type delivery struct {
 	// outcome tells the waiting Dispatch; nil for pub/sub. It has room for the
 	// one value that is ever sent.
 	outcome chan outcome
+
+	// term is that of the lease under which the message is handled, nil without
+	// Options.Durable and for Dispatch. entry is its place in the stream, nil
+	// for pub/sub.
+	term  *term
+	entry *entry
 }
 
 type outcome struct {
@@ -78,10 +85,10 @@ func (l *lane) handle(d *delivery) {
 
 // process brings one message to its outcome.
 func (l *lane) process(d *delivery) {
-	ctx := l.run.handlers
+	ctx := l.context(d)
 	key, dedupe := l.window.key(&d.env.Header)
 	for {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || d.given() {
 			l.settle(d, 0, nil)
 			return
 		}
@@ -101,6 +108,15 @@ func (l *lane) process(d *delivery) {
 		case <-ctx.Done():
 		}
 	}
+	if d.entry != nil && d.entry.Redelivered {
+		if err := d.try(); err != nil {
+			if dedupe {
+				l.window.settle(key, false, time.Now())
+			}
+			l.settle(d, 0, err)
+			return
+		}
+	}
 	attempts, err := l.attempt(ctx, d)
 	l.settle(d, attempts, err)
 }
@@ -110,21 +126,40 @@ func (l *lane) attempt(ctx context.Context, d *delivery) (attempts int, err erro
 	var waits *backoff.ExponentialBackOff
 	for attempts = 1; ; attempts++ {
 		began := time.Now()
+		if d.entry != nil {
+			d.entry.last = began
+			if attempts == 1 {
+				d.entry.first = began
+			}
+		}
 		err = l.call(ctx, d.env)
 		if time.Since(began) >= quickCall {
 			l.quick.Store(0)
 		} else if l.quick.Load() < quickCalls {
 			l.quick.Add(1)
 		}
-		if err == nil || attempts > l.run.opts.MaxRetries || ctx.Err() != nil || final(err) {
+		if err == nil || ctx.Err() != nil || final(err) {
+			return attempts, err
+		}
+		most, again := time.Duration(math.MaxInt64), attempts <= l.run.opts.MaxRetries
+		if d.entry != nil {
+			most, again = l.again(d)
+		}
+		if !again {
 			return attempts, err
 		}
 		logs := &l.run.s.logs
 		logs.message(ctx, logs.retry, slog.LevelWarn, "handler failed and will be called again", &d.env.Header, d.size, attempts, err)
 		if waits == nil {
-			waits = fullJitter(l.run.opts.RetryDelay, l.run.opts.RetryDelayMax)
+			waits = l.waits(d)
 		}
-		sleep(ctx, waits.NextBackOff(), nil)
+		if d.entry != nil {
+			if !d.pause(min(waits.NextBackOff(), most)) {
+				return attempts, fmt.Errorf("%w: %w", errLeft, err)
+			}
+		} else {
+			sleep(ctx, waits.NextBackOff(), nil)
+		}
 		if ctx.Err() != nil {
 			return attempts, err
 		}
@@ -158,6 +193,12 @@ func (l *lane) duplicate(d *delivery) {
 	if d.outcome != nil {
 		d.outcome <- outcome{duplicate: true}
 	}
+	switch {
+	case d.entry != nil:
+		d.term.done(&d.entry.Entry)
+	case d.term != nil:
+		d.term.leave(1)
+	}
 }
 
 // settle counts, remembers, logs and reports what became of a message. With
@@ -170,6 +211,13 @@ func (l *lane) settle(d *delivery, attempts int, err error) {
 	handled := attempts > 0 && err == nil
 	if key, dedupe := l.window.key(&d.env.Header); dedupe && attempts > 0 {
 		l.window.settle(key, handled, time.Now())
+	}
+	if d.entry != nil {
+		l.settleEntry(d, attempts, err)
+		return
+	}
+	if d.term != nil {
+		defer d.term.leave(1)
 	}
 	if handled {
 		l.counts.handled.Add(1)
@@ -195,12 +243,14 @@ func (l *lane) fail(d *delivery, attempts int, err error) error {
 	if _, ok := errors.AsType[*PanicError](err); ok {
 		l.counts.panics.Add(1)
 	}
-	if r.handlers.Err() != nil {
-		r.left.Add(1)
-		if err == nil {
-			err = ErrDrainTimeout
+	if ctx := l.context(d); ctx.Err() != nil {
+		if r.handlers.Err() != nil {
+			r.left.Add(1)
+		}
+		if cause := context.Cause(ctx); err == nil {
+			err = cause
 		} else {
-			err = fmt.Errorf("%w: %w", ErrDrainTimeout, err)
+			err = fmt.Errorf("%w: %w", cause, err)
 		}
 	}
 	failure := &HandlerError{Header: *h, Attempts: attempts, Err: err}

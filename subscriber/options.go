@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -74,6 +75,9 @@ type Options struct {
 	// means that no duplicate is recognised.
 	DedupeIDs int
 	DedupeAge time.Duration
+
+	// Durable has streams read; see [DurableOptions]. Zero is off.
+	Durable DurableOptions
 
 	// Disabled makes Run open no connection. Dispatch works.
 	Disabled bool
@@ -151,6 +155,11 @@ func (o Options) withDefaults(redisOptions *redis.Options) (Options, error) {
 		o.DrainTimeout = 10 * time.Second
 	}
 	duration("DispatchTimeout", &o.DispatchTimeout, 25*time.Second)
+	channels := slices.Clone(o.Channels)
+	for _, t := range sortedTypes(o.ChannelNames) {
+		channels = append(channels, o.ChannelNames[t])
+	}
+	o.Durable = o.Durable.withDefaults(channels, fault)
 	if o.DedupeIDs == 0 {
 		o.DedupeIDs = 10_000
 	}

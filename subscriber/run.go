@@ -29,29 +29,34 @@ type run struct {
 	// channels tells which keeper reads a channel.
 	channels map[string]*keeper
 	command  *redis.Client // publishes the probes; nil when there are none
+	// followers read the streams of the channels; none without Options.Durable.
+	followers map[string]*follower
+	stream    *redis.Client // of the followers
 
 	// handlers is the context of the handlers.
 	handlers     context.Context
 	stopHandlers context.CancelCauseFunc
 	workers      sync.WaitGroup // every goroutine that may run a handler
 	left         atomic.Int64   // messages that the drain's bound left unhandled
+	draining     chan struct{}  // closed when nothing is read any more
 	ended        chan struct{}  // closed when Run returns
 }
 
-func newRun(ctx context.Context, s *Subscriber) *run {
+func newRun(ctx context.Context, s *Subscriber) (*run, error) {
 	r := &run{
 		s: s, opts: &s.opts,
 		decoder:  message.Decoder{MaxBytes: s.opts.MaxMessageBytes},
 		lanes:    map[message.Type]*lane{},
 		channels: map[string]*keeper{},
 		ended:    make(chan struct{}),
+		draining: make(chan struct{}),
 	}
 	r.handlers, r.stopHandlers = context.WithCancelCause(context.WithoutCancel(ctx))
 	for t, route := range s.routes {
 		r.lanes[t] = &lane{route: route, run: r, queue: newQueue(s.opts.QueueMessages, s.opts.QueueBytes, s.opts.Concurrency)}
 	}
 	if s.opts.Disabled {
-		return r
+		return r, nil
 	}
 	for _, t := range sortedTypes(s.routes) {
 		channel := s.routes[t].channel
@@ -71,9 +76,32 @@ func newRun(ctx context.Context, s *Subscriber) *run {
 		r.keep(newKeeper(r, "channels", "", further...))
 	}
 	if len(r.keepers) > 0 && s.opts.ProbeInterval > 0 {
-		r.command = newCommandClient(s.redis(), 2*s.opts.PingInterval)
+		r.command = newCommandClient(s.redis(), 2*s.opts.PingInterval, 2)
 	}
-	return r
+	return r, r.follow()
+}
+
+// follow makes the followers of all channels.
+func (r *run) follow() error {
+	if !r.opts.Durable.on() || len(r.keepers) == 0 {
+		return nil
+	}
+	r.followers = map[string]*follower{}
+	r.stream = newCommandClient(r.s.redis(), 2*r.opts.PingInterval, 4*len(r.channels))
+	for _, k := range r.keepers {
+		for _, channel := range k.channels {
+			name := k.name
+			if k.typ == "" {
+				name = channel
+			}
+			f, err := newFollower(r, r.stream, name, k.typ, channel)
+			if err != nil {
+				return errors.Join(err, r.stream.Close())
+			}
+			r.followers[channel] = f
+		}
+	}
+	return nil
 }
 
 func (r *run) keep(k *keeper) {
@@ -83,12 +111,12 @@ func (r *run) keep(k *keeper) {
 	}
 }
 
-// newCommandClient makes the client that publishes probes: it never repeats a
-// command and holds at most two connections.
-func newCommandClient(options *redis.Options, idle time.Duration) *redis.Client {
+// newCommandClient makes a client for short commands: it never repeats one and
+// holds at most so many connections.
+func newCommandClient(options *redis.Options, idle time.Duration, connections int) *redis.Client {
 	o := *options
 	o.Dialer = dialer{options, idle}.dial
-	o.PoolSize, o.MaxActiveConns = 2, 2
+	o.PoolSize, o.MaxActiveConns = connections, connections
 	o.ContextTimeoutEnabled = true
 	plain(&o)
 	return redis.NewClient(&o)
@@ -104,11 +132,18 @@ func (r *run) work(ctx context.Context) error {
 	}
 	sessions, stopSessions := context.WithCancel(ctx)
 	defer stopSessions()
-	failed := make(chan error, len(r.keepers))
+	failed := make(chan error, len(r.keepers)+len(r.followers))
 	var keepers sync.WaitGroup
 	for _, k := range r.keepers {
 		keepers.Go(func() {
 			if err := k.keep(sessions); err != nil {
+				failed <- err
+			}
+		})
+	}
+	for _, f := range r.followers {
+		keepers.Go(func() {
+			if err := f.follow(sessions); err != nil {
 				failed <- err
 			}
 		})
@@ -121,15 +156,31 @@ func (r *run) work(ctx context.Context) error {
 	bound := time.NewTimer(max(r.opts.DrainTimeout, 0))
 	defer bound.Stop()
 	stopSessions()
+	close(r.draining)
 	keepers.Wait()
 	if r.command != nil {
 		r.command.Close()
 	}
-	return errors.Join(failure, r.drain(bound.C))
+	stuck, err := r.drain(bound.C)
+	r.finish(stuck)
+	return errors.Join(failure, err)
 }
 
-// drain finishes what is queued until bound fires.
-func (r *run) drain(bound <-chan time.Time) error {
+// finish releases the leases.
+func (r *run) finish(stuck bool) {
+	var followers sync.WaitGroup
+	for _, f := range r.followers {
+		followers.Go(func() { f.finish(stuck) })
+	}
+	followers.Wait()
+	if r.stream != nil {
+		r.stream.Close()
+	}
+}
+
+// drain finishes what is queued until bound fires. still tells that a handler
+// runs even so.
+func (r *run) drain(bound <-chan time.Time) (still bool, err error) {
 	for _, l := range r.lanes {
 		l.queue.close()
 	}
@@ -140,7 +191,7 @@ func (r *run) drain(bound <-chan time.Time) error {
 	}()
 	select {
 	case <-idle:
-		return nil
+		return false, nil
 	case <-bound:
 	}
 	r.stopHandlers(ErrDrainTimeout)
@@ -165,9 +216,9 @@ func (r *run) drain(bound <-chan time.Time) error {
 		}
 	}
 	if left := r.left.Load(); left > 0 || stuck > 0 {
-		return fmt.Errorf("%w; %d messages not handled, %d handlers still running", ErrDrainTimeout, left, stuck)
+		return stuck > 0, fmt.Errorf("%w; %d messages not handled, %d handlers still running", ErrDrainTimeout, left, stuck)
 	}
-	return nil
+	return false, nil
 }
 
 // callback calls one of the user's functions, whose panic must not end us.
@@ -189,6 +240,9 @@ func (r *run) reportGap(g Gap) {
 	attrs := []slog.Attr{
 		slog.String("session", g.Session), slog.String("cause", string(g.Cause)), slog.Int("epoch", g.Epoch),
 		slog.Time("from", g.From), slog.Time("to", g.To),
+	}
+	if g.Stream.Channel != "" {
+		attrs = append(attrs, slog.String("stream", g.Stream.String()))
 	}
 	if g.Err != nil {
 		attrs = append(attrs, slog.Any("err", g.Err))

@@ -301,10 +301,21 @@ func (s *session) receive(m *redis.Message) (*lane, *delivery) {
 	if err != nil {
 		return nil, nil
 	}
-	if e.Seq.N > 0 {
+	if e.Seq.N > 0 && !(e.Stream && s.k.run.followers != nil) {
 		s.checkSequence(&e.Header, now)
 	}
-	return l, &delivery{env: e, size: len(m.Payload)}
+	var t *term
+	if f := s.k.run.followers[m.Channel]; f != nil {
+		if e.Stream {
+			s.k.run.s.counts.leftToStream.Add(1)
+			return nil, nil
+		}
+		if t = f.enter(); t == nil {
+			s.k.run.s.counts.leftToHolder.Add(1)
+			return nil, nil
+		}
+	}
+	return l, &delivery{env: e, size: len(m.Payload), term: t}
 }
 
 // enqueue leaves a message to its lane, and waits while that is full.

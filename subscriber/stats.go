@@ -7,10 +7,11 @@ import (
 )
 
 // Stats are counters since New. Every received message ends as exactly one
-// of Handled, Failed, Invalid, Unhandled, Probes, Duplicates, or Withdrawn, or
-// is still waiting or in its handler.
+// of Handled, Failed, Invalid, Unhandled, Probes, Duplicates, Withdrawn,
+// LeftToStream, LeftToHolder or Returned, or is still waiting or in its
+// handler.
 type Stats struct {
-	Received  uint64 `json:"received"` // by pub/sub and Dispatch together
+	Received  uint64 `json:"received"` // by all routes together
 	Bytes     uint64 `json:"bytes"`    // of the received messages
 	Handled   uint64 `json:"handled"`
 	Failed    uint64 `json:"failed"`  // given up after the last attempt
@@ -22,6 +23,16 @@ type Stats struct {
 	// Withdrawn is messages whose Dispatch ended before their turn came, or
 	// found no room.
 	Withdrawn uint64 `json:"withdrawn"`
+	// LeftToStream came by pub/sub and come from the stream too; LeftToHolder
+	// did and have no entry there, but another instance of the group may have
+	// handled them; Returned are entries of the stream that were read and left
+	// to the next holder of the lease. All are zero without Options.Durable.
+	LeftToStream uint64 `json:"left_to_stream"`
+	LeftToHolder uint64 `json:"left_to_holder"`
+	Returned     uint64 `json:"returned"`
+
+	Redelivered uint64 `json:"redelivered"` // entries that an earlier holder had read
+	Buried      uint64 `json:"buried"`      // entries made dead letters; Failed or Invalid too
 
 	Retried    uint64 `json:"retried"`   // repeated calls of a handler
 	Panics     uint64 `json:"panics"`    // of handlers and callbacks
@@ -43,6 +54,7 @@ type TypeStats struct {
 	Withdrawn  uint64 `json:"withdrawn"`
 	Retried    uint64 `json:"retried"`
 	Panics     uint64 `json:"panics"`
+	Buried     uint64 `json:"buried"` // entries of the stream made dead letters; Failed or Invalid too
 }
 
 // counters count what belongs to no type.
@@ -50,12 +62,15 @@ type counters struct {
 	received, bytes                     atomic.Uint64
 	invalid, unhandled, probes          atomic.Uint64
 	sanitized, gaps, reconnects, panics atomic.Uint64 // panics of callbacks
+	leftToStream, leftToHolder          atomic.Uint64
+	returned, redelivered, buried       atomic.Uint64 // buried: undecodable
 }
 
 // typeCounters count for one type.
 type typeCounters struct {
 	received, handled, failed, invalid     atomic.Uint64
 	duplicates, withdrawn, retried, panics atomic.Uint64
+	buried                                 atomic.Uint64
 }
 
 // Stats returns a copy of the counters. They are read one after another, so
@@ -71,7 +86,14 @@ func (s *Subscriber) Stats() Stats {
 		Gaps:       s.counts.gaps.Load(),
 		Reconnects: s.counts.reconnects.Load(),
 		Panics:     s.counts.panics.Load(),
-		Types:      map[message.Type]TypeStats{},
+
+		LeftToStream: s.counts.leftToStream.Load(),
+		LeftToHolder: s.counts.leftToHolder.Load(),
+		Returned:     s.counts.returned.Load(),
+		Redelivered:  s.counts.redelivered.Load(),
+		Buried:       s.counts.buried.Load(),
+
+		Types: map[message.Type]TypeStats{},
 	}
 	for t, r := range s.routeTable() {
 		c := &r.counts
@@ -84,6 +106,7 @@ func (s *Subscriber) Stats() Stats {
 			Withdrawn:  c.withdrawn.Load(),
 			Retried:    c.retried.Load(),
 			Panics:     c.panics.Load(),
+			Buried:     c.buried.Load(),
 		}
 		st.Types[t] = ts
 		st.Handled += ts.Handled
@@ -93,6 +116,7 @@ func (s *Subscriber) Stats() Stats {
 		st.Withdrawn += ts.Withdrawn
 		st.Retried += ts.Retried
 		st.Panics += ts.Panics
+		st.Buried += ts.Buried
 	}
 	return st
 }

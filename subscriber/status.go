@@ -1,6 +1,7 @@
 package subscriber
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -34,12 +35,17 @@ const (
 
 // Status is a snapshot of what the Subscriber knows about itself.
 type Status struct {
-	// State is degraded when any session is, else connecting when any is.
+	// State is degraded when any session is, else connecting when any is. With
+	// Options.Durable it is degraded, too, while an entry's handler fails and
+	// while a stream cannot be used.
 	State State `json:"state"`
 	// Sessions are those of the running Run, the types' in alphabetical order.
 	Sessions []SessionStatus `json:"sessions"`
 	// Lanes are those of the running Run, in alphabetical order.
 	Lanes []LaneStatus `json:"lanes"`
+	// Streams are those of the running Run under Options.Durable, in
+	// alphabetical order of their channels.
+	Streams []StreamStatus `json:"streams,omitempty"`
 }
 
 // SessionStatus is the state of one session. Times are zero for what has not
@@ -91,6 +97,13 @@ func (s *Subscriber) Status() Status {
 	}
 	if len(r.keepers) == 0 {
 		st.State = StateDisabled
+	}
+	for _, channel := range slices.Sorted(maps.Keys(r.followers)) {
+		stream, degraded := r.followers[channel].snapshot(time.Now())
+		st.Streams = append(st.Streams, stream)
+		if degraded && st.State == StateSubscribed {
+			st.State = StateDegraded
+		}
 	}
 	for _, t := range sortedTypes(r.lanes) {
 		l := r.lanes[t]

@@ -168,8 +168,12 @@ func (s *Subscriber) begin(ctx context.Context) (*run, error) {
 		close(s.begun)
 	}
 	s.started = true
-	s.running = newRun(ctx, s)
-	return s.running, nil
+	r, err := newRun(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	s.running = r
+	return r, nil
 }
 
 // Restart ends every session, each with a gap of cause "restart", and returns
