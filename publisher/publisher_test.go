@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -219,20 +220,21 @@ func TestPublisher_Publish_orderAcrossRoutes(t *testing.T) {
 			return nil
 		}}
 		p := newPublisher(t, s.client(t), publisher.Options{Fallback: fallback, MaxRetries: -1})
-		done := make(chan publisher.Route, 2)
-		for _, name := range []string{"A", "B"} {
-			go func() {
+		var routes [2]publisher.Route
+		var calls sync.WaitGroup
+		for i, name := range []string{"A", "B"} {
+			calls.Go(func() {
 				receipt, _ := p.Publish(t.Context(), update(name))
-				done <- receipt.Route
-			}()
+				routes[i] = receipt.Route
+			})
 			synctest.Wait()
 		}
 		s.set(up)
 		time.Sleep(time.Minute)
 		require.Empty(t, s.requests("publish"))
 		close(release)
-		require.Equal(t, publisher.RouteFallback, <-done)
-		require.Equal(t, publisher.RoutePubSub, <-done)
+		calls.Wait()
+		require.Equal(t, [2]publisher.Route{publisher.RouteFallback, publisher.RoutePubSub}, routes)
 		require.Equal(t, []string{"A"}, fallback.names(t))
 	})
 }
