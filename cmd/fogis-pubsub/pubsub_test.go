@@ -253,11 +253,12 @@ func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
 
 func TestSubscribe_outputThatFails_endsTheCommand(t *testing.T) {
 	t.Parallel()
-	redis := pubsubtest.StartRedis(t)
-	env := map[string]string{"REDIS_URL": redis.URL()}
 	for _, args := range [][]string{{"subscribe"}, {"serve", "--addr", "127.0.0.1:0", "--allow-unauthenticated"}} {
-		var stderr bytes.Buffer
-		c := command{getenv: func(name string) string { return env[name] }, stdin: strings.NewReader(""), stdout: full{}, stderr: &stderr}
+		redis := pubsubtest.StartRedis(t) // one each: an ended command may still be counted as a listener
+		env := map[string]string{"REDIS_URL": redis.URL()}
+		stderr := newPipe()
+		defer stderr.w.Close()
+		c := command{getenv: func(name string) string { return env[name] }, stdin: strings.NewReader(""), stdout: full{}, stderr: stderr}
 		code := make(chan int, 1)
 		go func() { code <- c.run(t.Context(), args) }()
 		redis.WaitForListener(message.ChannelProcessingStatus)
