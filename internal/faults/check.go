@@ -289,7 +289,7 @@ func (c *checker) checkAtOnce() {
 // checkOrder compares the order of the first handlings with that of publishing.
 func (c *checker) checkOrder() {
 	newest := map[message.Type]*handling{}
-	firsts := slices.SortedFunc(maps.Values(c.first), func(a, b *handling) int { return cmp.Compare(a.ended, b.ended) })
+	firsts := slices.SortedFunc(maps.Values(c.first), func(a, b *handling) int { return cmp.Compare(a.began, b.began) })
 	for _, h := range firsts {
 		before := newest[h.Type]
 		late := before != nil && before.N > h.N
@@ -328,8 +328,37 @@ func (c *checker) checkGaps() {
 			c.fault("%s reports a gap in %s: %s, missing %d (line %d)", r.Who, r.Type, r.Detail, r.N, i)
 		}
 	}
-	if lost := len(c.Lost); lost > 0 && c.mode != Plain && c.Missing >= 0 && c.Missing < lost {
+	switch lost := len(c.Lost); {
+	case c.mode == Trim && c.Missing >= 0 && c.Missing < lost:
 		c.fault("%d messages were lost, and the gaps report %d", lost, c.Missing)
+	case c.mode == Flush:
+		c.checkFlush()
+	}
+}
+
+// checkFlush demands a gap for each type that lost messages, unless a process
+// that began after FLUSHALL has become its holder: it cannot know.
+func (c *checker) checkFlush() {
+	lost, excused := map[message.Type]int{}, map[message.Type]bool{}
+	for _, k := range c.Lost {
+		lost[k.Type]++
+	}
+	young := map[string]bool{}
+	flushed := false
+	for _, r := range c.records {
+		switch {
+		case r.What == FaultOn && r.Detail == string(ServerFlush):
+			flushed = true
+		case r.What == Up && flushed:
+			young[r.Who] = true
+		case r.What == Gap && !sessionCauses[r.Detail], r.What == Holds && young[r.Who]:
+			excused[r.Type] = true
+		}
+	}
+	for t, n := range lost {
+		if !excused[t] {
+			c.fault("%d messages of %s were lost, and no gap tells of it", n, t)
+		}
 	}
 }
 

@@ -71,12 +71,12 @@ func history(t *testing.T, text string) (records []faults.Record) {
 		case "does":
 			add(faults.Began, "", number(2))
 			add(faults.Ended, detail, number(2))
-		case "lost", "killed", "stopped":
+		case "lost", "killed", "stopped", "up", "holds":
 			add(words[1], "", 0)
 		case "gap":
 			add(faults.Gap, strings.Join(words[3:], " "), number(2))
 		case "on":
-			add(faults.FaultOn, "", number(2))
+			add(faults.FaultOn, strings.Join(words[3:], " "), number(2))
 		case "off":
 			add(faults.FaultOff, "", number(2))
 		default:
@@ -113,6 +113,9 @@ func TestCheck(t *testing.T) {
 		"lost in a trim seed without a gap":      {mode: faults.Trim, text: "pub publishes 1", faults: []string{"1 messages were lost, and the gaps report 0"}},
 		"lost in a trim seed and reported":       {mode: faults.Trim, text: "pub publishes 1\na gap 1 trimmed unread", check: lost(1)},
 		"lost in a flush seed, nobody knows":     {mode: faults.Flush, text: "pub publishes 1\na gap -1 stream vanished", check: lost(1)},
+		"lost in a flush seed, no gap":           {mode: faults.Flush, text: "pub publishes 1\na on 1 FLUSHALL", faults: []string{"1 messages of processing_status were lost"}},
+		"lost in a flush seed, a new holder":     {mode: faults.Flush, text: "pub publishes 1\na on 1 FLUSHALL\nb up\nb holds", check: lost(1)},
+		"lost in a flush seed, an old one":       {mode: faults.Flush, text: "pub publishes 1\nb up\na on 1 FLUSHALL\nb holds", faults: []string{"no gap tells of it"}},
 		"a gap where none may be":                {text: "pub publishes 1\na does 1\na gap 3 trimmed unread", faults: []string{"a reports a gap in processing_status: trimmed unread, missing 3"}},
 		"a gap of a pub/sub connection":          {text: "pub publishes 1\na does 1\na gap 0 connection lost"},
 

@@ -134,8 +134,8 @@ func (w *world) run() (faults.Verdict, []faults.Record) {
 		w.broken = append(w.broken, "the publisher was not done a minute after the last fault")
 	}
 	var dead []faults.Key
-	if !w.until(time.Now().Add(patience), func() bool { dead = w.deadLetters(); return w.settled(dead) }) {
-		w.broken = append(w.broken, "not everything was settled a minute after the last fault")
+	if !w.until(time.Now().Add(patience), func() bool { dead = w.deadLetters(); return w.unsettled(dead) == "" }) {
+		w.broken = append(w.broken, "a minute after the last fault: "+w.unsettled(dead))
 	}
 	w.ending = true
 	for _, c := range w.subs {
@@ -303,8 +303,9 @@ func (w *world) killAll() {
 	}
 }
 
-// settled tells that everything that was promised has come about.
-func (w *world) settled(dead []faults.Key) bool {
+// unsettled tells what of that which was promised has not come about, "" if all
+// has.
+func (w *world) unsettled(dead []faults.Key) string {
 	records, err := readJournal(w.path)
 	require.NoError(w.t, err)
 	done := map[faults.Key]bool{}
@@ -318,21 +319,28 @@ func (w *world) settled(dead []faults.Key) bool {
 	}
 	for _, r := range records {
 		if r.What == faults.Published && !done[faults.Key{Type: r.Type, N: r.N}] && w.plan.Mode == faults.Plain {
-			return false
+			return fmt.Sprintf("%s %d was published and not handled", r.Type, r.N)
 		}
 	}
 	for _, t := range faults.Types {
-		groups, err := w.admin.XInfoGroups(context.Background(), durable.StreamKey(t.Type.DefaultChannel())).Result()
+		key := durable.StreamKey(t.Type.DefaultChannel())
+		stream, err := w.admin.XInfoStream(context.Background(), key).Result()
 		if err != nil {
-			return false
+			return err.Error()
+		}
+		groups, err := w.admin.XInfoGroups(context.Background(), key).Result()
+		if err != nil {
+			return err.Error()
 		}
 		for _, g := range groups {
-			if g.Pending > 0 || g.Lag > 0 {
-				return false
+			// Not by the lag, which Redis 7.0 forgets when it loads its file.
+			if g.Pending > 0 || g.LastDeliveredID != stream.LastGeneratedID {
+				lease := w.admin.PTTL(context.Background(), "{"+t.Type.DefaultChannel()+"}:lease:"+group).Val()
+				return fmt.Sprintf("%s: %d entries are pending, read up to %s of %s; the lease lasts %s", t.Type, g.Pending, g.LastDeliveredID, stream.LastGeneratedID, lease)
 			}
 		}
 	}
-	return true
+	return ""
 }
 
 func (w *world) deadLetters() (keys []faults.Key) {
