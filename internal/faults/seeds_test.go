@@ -2,7 +2,6 @@ package faults_test
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -58,7 +57,7 @@ func TestSeeds(t *testing.T) {
 				t.Error(f)
 			}
 			if t.Failed() {
-				t.Log(fmt.Sprintf("go test -count=1 -run '^TestSeeds$' -v ./internal/faults -args -seeds %d -keep FOLDER repeats this seed", seed))
+				t.Logf("go test -count=1 -run '^TestSeeds$' -v ./internal/faults -args -seeds %d -keep FOLDER repeats this seed", seed)
 			}
 		})
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/PitchConnect/fogispubsub/durable"
 	"github.com/PitchConnect/fogispubsub/internal/faultnet"
 	"github.com/PitchConnect/fogispubsub/internal/faults"
+	"github.com/PitchConnect/fogispubsub/internal/logcheck"
 	"github.com/PitchConnect/fogispubsub/internal/realredis"
 	"github.com/PitchConnect/fogispubsub/message"
 )
@@ -150,7 +151,18 @@ func (w *world) run() (faults.Verdict, []faults.Record) {
 	require.NoError(w.t, err)
 	v := faults.Check(w.plan.Mode, records, w.deadLetters())
 	v.Faults = append(v.Faults, w.broken...)
+	w.searchLogs()
 	return v, records
+}
+
+// searchLogs looks in what the processes logged for what the messages hold.
+func (w *world) searchLogs() {
+	logs, err := filepath.Glob(filepath.Join(w.dir, "*.log"))
+	require.NoError(w.t, err)
+	require.NotEmpty(w.t, logs)
+	for _, log := range logs {
+		logcheck.Clean(w.t, filepath.Base(log), string(readFile(w.t, log)))
+	}
 }
 
 // at has something done at a time.
