@@ -265,3 +265,46 @@ func TestLease_Try_countsHolders(t *testing.T) {
 		require.Empty(t, m.HGet("{"+channel+"}:tries:"+group, e.StreamID))
 	})
 }
+
+// The server's clock is set forward, or the key is deleted: the holder learns
+// it late, and its handler must have ended before another one begins.
+func TestLease_vanishedBeforeItsTime(t *testing.T) {
+	t.Parallel()
+	for _, moment := range []time.Duration{0, time.Second, 2999 * time.Millisecond, 6 * time.Second} {
+		for _, hole := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				m := newEmbedded(t)
+				network := &link{redis: m}
+				l := acquire(t, newReader(t, network.client(t), durable.ReaderOptions{}))
+				next := acquireLater(t, newReader(t, (&link{redis: m}).client(t), durable.ReaderOptions{}))
+				time.Sleep(moment)
+				synctest.Wait()
+				network.set(func(l *link) { l.hole = hole })
+				vanished := time.Now()
+				m.Del(leaseKey)
+
+				<-l.Context().Done()
+				require.ErrorIs(t, context.Cause(l.Context()), durable.ErrLeaseLost)
+				require.Empty(t, next, "before the first one knows")
+				require.LessOrEqual(t, (<-next).Sub(vanished), 8*time.Second)
+				network.set(func(l *link) { l.hole = false })
+			})
+		}
+	}
+}
+
+// The server's clock is set back just before the holder dies.
+func TestLease_deadHolderIsFollowedThoughTheClockWasSetBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newEmbedded(t)
+		network := &link{redis: m}
+		l := acquire(t, newReader(t, network.client(t), durable.ReaderOptions{}))
+		network.cut()
+		m.SetTTL(leaseKey, 26*time.Hour)
+		next := acquireLater(t, newReader(t, (&link{redis: m}).client(t), durable.ReaderOptions{}))
+		died := time.Now()
+		require.LessOrEqual(t, (<-next).Sub(died), 11*time.Second)
+		require.ErrorIs(t, context.Cause(l.Context()), durable.ErrLeaseLost)
+	})
+}

@@ -2,7 +2,6 @@ package durable
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"net"
 	"sync"
@@ -103,63 +102,6 @@ func NewReader(conn redis.UniversalClient, channel, group string, opts ReaderOpt
 	return &Reader{conn: conn, channel: channel, group: group, opts: opts}, nil
 }
 
-// Acquire waits until no other instance of the group holds the channel, and
-// holds it. It waits out outages of Redis, told of by OnRetry, and returns an
-// [*Error] that is Refused when Redis will not let it, the context's error when
-// ctx ends. The holder that stops in order is followed within a quarter of a
-// second, one that died within ten seconds of its death.
-//
-// The lease runs a goroutine and must be released. It keeps the values of ctx
-// and not its end: entries may be settled while the caller drains.
-func (r *Reader) Acquire(ctx context.Context) (*Lease, error) {
-	token := rand.Text()
-	var pauses backoff
-	for {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		sent := time.Now()
-		wait, err := r.take(ctx, token)
-		if err == nil && wait == 0 {
-			return newLease(ctx, r, token, sent), nil
-		}
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-			e := r.fail(ctx, "acquire", err)
-			if e.Refused {
-				return nil, e
-			}
-			r.retry(e)
-			wait = pauses.next(5 * time.Second)
-		} else {
-			pauses = backoff{}
-		}
-		sleep(ctx, wait)
-	}
-}
-
-// take asks for the lease, and how long to wait if another one has it.
-func (r *Reader) take(ctx context.Context, token string) (wait time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTime)
-	defer cancel()
-	node, err := nodeOf(ctx, r.conn, r.channel)
-	if err != nil {
-		return 0, err
-	}
-	left, err := takeScript.run(ctx, node, []string{leaseKey(r.channel, r.group)}, token, leaseTime.Milliseconds()).Int64()
-	switch {
-	case err != nil:
-		return 0, err
-	case left == 0:
-		return 0, nil
-	case left < 0: // without an end: somebody made the key by hand
-		return leasePoll, nil
-	}
-	return min(time.Duration(left)*time.Millisecond, leasePoll), nil
-}
-
 func (r *Reader) fail(ctx context.Context, op string, err error) *Error {
 	refresh(ctx, r.conn, err)
 	return fail(op, r.channel, r.group, readerRights, err)
@@ -195,15 +137,12 @@ func (r *Reader) reached(floor string) {
 	}
 }
 
-// takeScript answers 0 if the lease is the caller's, also when an earlier
-// answer was lost, else the milliseconds that the holder has left.
-var takeScript = newSmallScript(`
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then
-  local left = redis.call('PTTL', KEYS[1])
-  if left == 0 then left = 1 end
-  return left
-end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 0
-`)
+// saw notes that the group is there and how far its holder has come.
+func (r *Reader) saw(handled string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.known = true
+	if newer(handled, r.floor) {
+		r.floor = handled
+	}
+}
