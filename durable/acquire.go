@@ -99,6 +99,9 @@ func (r *Reader) take(ctx context.Context, token string, other *rival) (wait tim
 		return leasePoll, nil
 	}
 	other.seen(holder, time.Duration(left)*time.Millisecond)
+	if r.opts.OnOther != nil {
+		r.opts.OnOther()
+	}
 	return min(time.Duration(left)*time.Millisecond, leasePoll), nil
 }
 
