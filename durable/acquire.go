@@ -53,10 +53,19 @@ type rival struct {
 	// it, by our clock. It may call handlers so long, whatever has become of
 	// the key.
 	until time.Time
+	gone  bool // the key was found to be gone before its time
+}
+
+// vanished notes that the key is gone before its time: the holder may have
+// renewed the lease just before that.
+func (h *rival) vanished() {
+	if !h.gone {
+		h.gone, h.until = true, time.Now().Add(leaseLost)
+	}
 }
 
 func (h *rival) seen(token string, left time.Duration) {
-	h.token = token
+	h.token, h.gone = token, false
 	if until := time.Now().Add(left - (leaseTime - leaseLost)); until.After(h.until) {
 		h.until = until
 	}
@@ -71,7 +80,7 @@ func (r *Reader) take(ctx context.Context, token string, other *rival) (wait tim
 		return 0, err
 	}
 	guarded := ""
-	if time.Now().Before(other.until) {
+	if !time.Now().After(other.until) { // at that moment it may be about to notice
 		guarded = other.token
 	}
 	keys := []string{leaseKey(r.channel, r.group), StreamKey(r.channel), triesKey(r.channel, r.group)}
@@ -95,10 +104,17 @@ func (r *Reader) take(ctx context.Context, token string, other *rival) (wait tim
 	if group == 1 {
 		r.saw(handled)
 	}
-	if holder == "" || left < 0 { // guarded, or without an end: somebody made the key by hand
+	switch {
+	case holder == "": // guarded
+		other.vanished()
+		return leasePoll, nil
+	case left < 0: // without an end: somebody made the key by hand
 		return leasePoll, nil
 	}
 	other.seen(holder, time.Duration(left)*time.Millisecond)
+	if r.opts.OnOther != nil {
+		r.opts.OnOther()
+	}
 	return min(time.Duration(left)*time.Millisecond, leasePoll), nil
 }
 

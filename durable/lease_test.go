@@ -270,12 +270,14 @@ func TestLease_Try_countsHolders(t *testing.T) {
 // it late, and its handler must have ended before another one begins.
 func TestLease_vanishedBeforeItsTime(t *testing.T) {
 	t.Parallel()
-	for _, moment := range []time.Duration{0, time.Second, 2999 * time.Millisecond, 6 * time.Second} {
+	// 2.995 s: it was renewed 5 ms ago, and nobody has seen it since.
+	for _, moment := range []time.Duration{0, time.Second, 2980 * time.Millisecond, 2995 * time.Millisecond, 6 * time.Second} {
 		for _, hole := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
 				m := newEmbedded(t)
 				network := &link{redis: m}
 				l := acquire(t, newReader(t, network.client(t), durable.ReaderOptions{}))
+				time.Sleep(10 * time.Millisecond)
 				next := acquireLater(t, newReader(t, (&link{redis: m}).client(t), durable.ReaderOptions{}))
 				time.Sleep(moment)
 				synctest.Wait()

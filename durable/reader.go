@@ -54,10 +54,13 @@ type ReaderOptions struct {
 	OnGap func(Gap)
 
 	// OnRetry is told of each failure that is followed by another attempt.
-	// nil is nobody. Both callbacks are called by the goroutine that called the
+	// nil is nobody. The callbacks are called by the goroutine that called the
 	// Reader or Lease, OnRetry also by that which renews the lease, and must
 	// not block.
 	OnRetry func(error)
+
+	// OnOther is told, by Acquire, each time that it finds another holder.
+	OnOther func()
 
 	// Dialer opens the connections for reading; nil is that of the client's
 	// options. It must heed its context: closing the connection is how a

@@ -26,10 +26,11 @@ const entryRetryMax = time.Minute
 // that ignores that for three seconds may overlap with the other one.
 //
 // Of what comes by pub/sub, a message that its publisher has put into the
-// stream is left to the stream. Others, of publishers without streams, are
-// handled by the holder alone, under Options.MaxRetries, and are in no gap of
-// the stream: the time without a holder shows as [CauseTakeover] when one was
-// heard in it. Dispatch handles on every instance.
+// stream is left to the stream; [CauseAnnounced] tells that it is not there.
+// Others, of publishers without streams, are handled by the holder alone, under
+// Options.MaxRetries, and are in no gap of the stream: the time without a holder
+// shows as [CauseTakeover] when one was heard in it. Dispatch handles on every
+// instance.
 //
 // When Run ends, entries that the drain did not reach go back to the group;
 // Run does not count them as left. One whose handler fails then goes back at

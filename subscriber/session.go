@@ -307,7 +307,7 @@ func (s *session) receive(m *redis.Message) (*lane, *delivery) {
 	var t *term
 	if f := s.k.run.followers[m.Channel]; f != nil {
 		if e.Stream {
-			s.k.run.s.counts.leftToStream.Add(1)
+			f.announce(l, &delivery{env: e, size: len(m.Payload)})
 			return nil, nil
 		}
 		if t = f.enter(); t == nil {
