@@ -30,7 +30,7 @@ const entryRetryMax = time.Minute
 // Others, of publishers without streams, are handled by the holder alone, under
 // Options.MaxRetries, and are in no gap of the stream: the time without a holder
 // shows as [CauseTakeover] when one was heard in it. Dispatch handles on every
-// instance.
+// instance what is not in the stream.
 //
 // When Run ends, entries that the drain did not reach go back to the group;
 // Run does not count them as left. One whose handler fails then goes back at
