@@ -94,9 +94,9 @@ func (s *Subscriber) Dispatch(ctx context.Context, channel string, data []byte) 
 // leaveToStream tells whether a message is in the stream, and so need not be
 // handled here.
 func (r *run) leaveToStream(ctx context.Context, l *lane, e *message.Envelope) (left bool, err error) {
-	f := r.followers[e.Channel]
+	f := r.follower(e.Channel)
 	if f == nil {
-		f = r.followers[l.channel]
+		f = r.follower(l.channel)
 	}
 	if f == nil || !e.Stream || e.IDGenerated {
 		return false, nil

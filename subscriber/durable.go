@@ -42,6 +42,12 @@ type DurableOptions struct {
 	// Group names the instances that share the work, as the service's name
 	// does; each message is handled by one of them. "" is off.
 	Group string
+	// Auto has the Subscriber go on as without Options.Durable, with a warning
+	// and DurableUnsupported in Status, when the server has no streams, and only
+	// then; without it Run returns the error. The server is asked before the
+	// first subscription. Once it had streams, it must have them in every later
+	// Run.
+	Auto bool
 	// Latest has a new group begin with what is published after it was made;
 	// otherwise it begins with the oldest entry that is retained.
 	Latest bool

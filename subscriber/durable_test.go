@@ -104,7 +104,9 @@ func member(t *testing.T, options *redis.Options, o subscriber.Options, h subscr
 	t.Helper()
 	var e events
 	e.attach(&o)
-	o.Logger = logcheck.New(t)
+	if o.Logger == nil {
+		o.Logger = logcheck.New(t)
+	}
 	s, err := subscriber.New(options, o)
 	require.NoError(t, err)
 	s.Handle(message.TypeProcessingStatus, h)
