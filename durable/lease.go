@@ -162,6 +162,7 @@ func (l *Lease) settled(ids ...string) {
 	l.mu.Lock()
 	floor := l.waiting.settle(ids)
 	l.mu.Unlock()
+	l.r.forget(ids...)
 	if floor != "" {
 		l.r.reached(floor)
 	}

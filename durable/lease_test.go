@@ -259,6 +259,20 @@ func TestLease_Try_countsHolders(t *testing.T) {
 			require.NoError(t, l.Untry(t.Context(), e))
 			require.NoError(t, l.Release(t.Context()))
 		}
+		// One that lost its lease and lives counts once, whoever tried meanwhile.
+		live, other := newReader(t, conn, durable.ReaderOptions{}), newReader(t, conn, durable.ReaderOptions{})
+		for round := range 10 {
+			for i, r := range []*durable.Reader{live, other} {
+				l := acquire(t, r)
+				e := read(t, l, 1)[0]
+				for range 2 {
+					tries, err := l.Try(t.Context(), e)
+					require.NoError(t, err)
+					require.Equal(t, 9+max(i, min(round, 1)), tries)
+				}
+				require.NoError(t, l.Release(t.Context()))
+			}
+		}
 		l := acquire(t, newReader(t, conn, durable.ReaderOptions{}))
 		e := read(t, l, 1)[0]
 		require.NoError(t, l.Ack(t.Context(), e))

@@ -78,10 +78,16 @@ type Reader struct {
 	group   string
 	opts    ReaderOptions
 
-	mu    sync.Mutex // guards known and floor
+	mu    sync.Mutex // guards what follows
 	known bool       // the group was there
 	floor string     // all that was delivered up to this ID is settled; "" is not known
+	// tried holds the entries that were tried here and not settled since. This
+	// process lives, so that they did not end it.
+	tried map[string]bool
 }
+
+// maxTried bounds Reader.tried: what another instance settled stays there.
+const maxTried = 1000
 
 // NewReader returns a Reader of the channel's stream for the group. It does not
 // connect. conn carries all short commands; it must be a go-redis Client or
@@ -137,6 +143,30 @@ func (r *Reader) reached(floor string) {
 	r.known = true
 	if floor != "" {
 		r.floor = floor
+	}
+}
+
+// trying notes that an entry is tried, and tells whether it was before.
+func (r *Reader) trying(id string) (again bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	again = r.tried[id]
+	if r.tried == nil || len(r.tried) >= maxTried {
+		r.tried = map[string]bool{}
+	}
+	r.tried[id] = true
+	return again
+}
+
+// forget notes that entries are settled, or their tries taken back.
+func (r *Reader) forget(ids ...string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.tried) == 0 {
+		return
+	}
+	for _, id := range ids {
+		delete(r.tried, id)
 	}
 }
 
