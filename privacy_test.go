@@ -471,6 +471,8 @@ func TestPrivacy_testsUseTheSearchedLogger(t *testing.T) {
 				other = true
 			case "logcheck.New", "logcheck.NewLog":
 				searched[folder] = true
+			case "logcheck.Clean": // of processes, whose logs are files
+				searched[folder] = searched[folder] || folder == filepath.Join("internal", "faults")
 			}
 			return true
 		})

@@ -64,7 +64,7 @@ type rights string
 
 const (
 	writerRights rights = "+multi +exec +xadd +publish +evalsha +eval +xrange +xrevrange +xlen +xtrim +memory|usage"
-	readerRights rights = "+evalsha +eval +get +set +pttl +pexpire +del +exists +xinfo +xgroup +xreadgroup +xpending +xack +xadd +xrange +xlen +xtrim +memory|usage +hget +hset +hdel"
+	readerRights rights = "+evalsha +eval +get +set +pttl +pexpire +del +exists +xinfo +xgroup +xreadgroup +xpending +xack +xadd +xrange +xrevrange +xlen +xtrim +memory|usage +hget +hset +hdel"
 	replayRights rights = "+xrange +xrevrange"
 	deadRights   rights = "+evalsha +eval +xrange +xadd +xdel +xpending +xinfo +hget"
 )

@@ -56,6 +56,36 @@ func TestLease_Read_flushAll(t *testing.T) {
 	})
 }
 
+// Another instance than the holder finds the group gone. It has seen it.
+func TestReader_Acquire_knowsTheGroupOfAnotherHolder(t *testing.T) {
+	t.Parallel()
+	servers(t, func(t *testing.T, addr string) {
+		conn := connect(t, addr)
+		w := newWriter(t, conn, durable.WriterOptions{})
+		publish(t, w, 1, 5)
+		first := acquire(t, newReader(t, conn, durable.ReaderOptions{}))
+		entries := read(t, first, 5)
+		require.NoError(t, first.Ack(t.Context(), entries[:4]...))
+
+		var missing gaps
+		second := newReader(t, conn, durable.ReaderOptions{OnGap: missing.add})
+		ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond)
+		defer cancel()
+		_, err := second.Acquire(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+
+		require.NoError(t, first.Release(t.Context()))
+		require.NoError(t, conn.FlushAll(t.Context()).Err())
+		publish(t, w, 6, 8)
+		l := acquire(t, second)
+		require.Equal(t, numbered(6, 8), ids(read(t, l, 3)))
+		list := missing.all()
+		require.Len(t, list, 1)
+		require.Equal(t, durable.CauseVanished, list[0].Cause)
+		require.Equal(t, entries[3].StreamID, list[0].After)
+	})
+}
+
 // The stream may come back with IDs below those that were acknowledged.
 func TestLease_Read_streamBeginsAgainBelow(t *testing.T) {
 	t.Parallel()

@@ -25,6 +25,7 @@ func StreamKey(channel string) string { return "{" + channel + "}:stream" }
 func deadKey(channel string) string         { return "{" + channel + "}:dead" }
 func leaseKey(channel, group string) string { return "{" + channel + "}:lease:" + group }
 
-// triesKey names a hash: by stream ID who tried an entry how often, and in the
-// field "handled" the newest entry that the group has handled.
+// triesKey names a hash: by stream ID who tried an entry how often, in the field
+// "handled" the newest entry that the group has handled, in "released" the token
+// of the holder that last gave its lease up in order.
 func triesKey(channel, group string) string { return "{" + channel + "}:tries:" + group }

@@ -107,10 +107,9 @@ func (l *Lease) Release(ctx context.Context) (err error) {
 		if lost {
 			return
 		}
-		keys := []string{leaseKey(l.r.channel, l.r.group)}
 		// A second attempt for a connection of the pool that was dead already.
 		for range 2 {
-			if err = l.run(ctx, releaseScript, keys, l.token).Err(); err == nil || ctx.Err() != nil {
+			if err = l.run(ctx, releaseScript, l.keys(), l.token).Err(); err == nil || ctx.Err() != nil {
 				break
 			}
 		}
@@ -163,6 +162,7 @@ func (l *Lease) settled(ids ...string) {
 	l.mu.Lock()
 	floor := l.waiting.settle(ids)
 	l.mu.Unlock()
+	l.r.forget(ids...)
 	if floor != "" {
 		l.r.reached(floor)
 	}
@@ -194,6 +194,9 @@ var renewScript = newScript(underLease + `
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 `)
 
-var releaseScript = newScript(underLease + `
+// releaseScript leaves word for those who saw the holder: they need not wait
+// until it must have noticed.
+var releaseScript = newSmallScript(underLease + `
+redis.call('HSET', KEYS[3], 'released', ARGV[1])
 return redis.call('DEL', KEYS[1])
 `)

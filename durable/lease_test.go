@@ -259,9 +259,68 @@ func TestLease_Try_countsHolders(t *testing.T) {
 			require.NoError(t, l.Untry(t.Context(), e))
 			require.NoError(t, l.Release(t.Context()))
 		}
+		// One that lost its lease and lives counts once, whoever tried meanwhile.
+		live, other := newReader(t, conn, durable.ReaderOptions{}), newReader(t, conn, durable.ReaderOptions{})
+		for round := range 10 {
+			for i, r := range []*durable.Reader{live, other} {
+				l := acquire(t, r)
+				e := read(t, l, 1)[0]
+				for range 2 {
+					tries, err := l.Try(t.Context(), e)
+					require.NoError(t, err)
+					require.Equal(t, 9+max(i, min(round, 1)), tries)
+				}
+				require.NoError(t, l.Release(t.Context()))
+			}
+		}
 		l := acquire(t, newReader(t, conn, durable.ReaderOptions{}))
 		e := read(t, l, 1)[0]
 		require.NoError(t, l.Ack(t.Context(), e))
 		require.Empty(t, m.HGet("{"+channel+"}:tries:"+group, e.StreamID))
+	})
+}
+
+// The server's clock is set forward, or the key is deleted: the holder learns
+// it late, and its handler must have ended before another one begins.
+func TestLease_vanishedBeforeItsTime(t *testing.T) {
+	t.Parallel()
+	// 2.995 s: it was renewed 5 ms ago, and nobody has seen it since.
+	for _, moment := range []time.Duration{0, time.Second, 2980 * time.Millisecond, 2995 * time.Millisecond, 6 * time.Second} {
+		for _, hole := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				m := newEmbedded(t)
+				network := &link{redis: m}
+				l := acquire(t, newReader(t, network.client(t), durable.ReaderOptions{}))
+				time.Sleep(10 * time.Millisecond)
+				next := acquireLater(t, newReader(t, (&link{redis: m}).client(t), durable.ReaderOptions{}))
+				time.Sleep(moment)
+				synctest.Wait()
+				network.set(func(l *link) { l.hole = hole })
+				vanished := time.Now()
+				m.Del(leaseKey)
+
+				<-l.Context().Done()
+				require.ErrorIs(t, context.Cause(l.Context()), durable.ErrLeaseLost)
+				require.Empty(t, next, "before the first one knows")
+				require.LessOrEqual(t, (<-next).Sub(vanished), 8*time.Second)
+				network.set(func(l *link) { l.hole = false })
+			})
+		}
+	}
+}
+
+// The server's clock is set back just before the holder dies.
+func TestLease_deadHolderIsFollowedThoughTheClockWasSetBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := newEmbedded(t)
+		network := &link{redis: m}
+		l := acquire(t, newReader(t, network.client(t), durable.ReaderOptions{}))
+		network.cut()
+		m.SetTTL(leaseKey, 26*time.Hour)
+		next := acquireLater(t, newReader(t, (&link{redis: m}).client(t), durable.ReaderOptions{}))
+		died := time.Now()
+		require.LessOrEqual(t, (<-next).Sub(died), 11*time.Second)
+		require.ErrorIs(t, context.Cause(l.Context()), durable.ErrLeaseLost)
 	})
 }

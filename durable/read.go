@@ -30,7 +30,13 @@ type reading struct {
 	surveyed bool // taken is known
 	worked   bool // the last session did, so that the next may begin at once
 	pauses   backoff
+	caughtUp time.Time
 }
+
+// CaughtUp is a time up to which, by this machine's clock, everything that was
+// appended has been returned by Read, or was before by an earlier holder. It is
+// zero as long as that is not known, and for the goroutine that calls Read.
+func (l *Lease) CaughtUp() time.Time { return l.caughtUp }
 
 // Read returns the next entries in the order of the stream. First come those
 // that an earlier holder left, marked Redelivered. An entry is not returned
@@ -141,9 +147,10 @@ func (l *Lease) readPending(ctx context.Context, s *session) ([]Entry, error) {
 // entries read now are then read again, with them. Entries that are settled
 // meanwhile can hide a stray from one read, not from the next.
 func (l *Lease) readNew(ctx context.Context, s *session) (entries []Entry, stray bool, err error) {
-	outstanding := l.outstanding()
+	outstanding, sent := l.outstanding(), time.Now()
 	both := s.client.Pipeline()
 	read := both.XReadGroup(ctx, l.args(">", readBlock))
+	asked := l.count
 	summary := both.XPending(ctx, StreamKey(l.r.channel), l.r.group)
 	_, _ = both.Exec(ctx)
 	if err := read.Err(); err != nil && err != redis.Nil {
@@ -157,8 +164,16 @@ func (l *Lease) readNew(ctx context.Context, s *session) (entries []Entry, stray
 	if all := summary.Val(); all != nil && all.Consumers[consumer] > int64(outstanding+len(fresh)) && !s.swept {
 		return nil, true, nil
 	}
-	entries, err = l.take(ctx, fresh)
-	return entries, false, err
+	if entries, err = l.take(ctx, fresh); err != nil {
+		return nil, false, err
+	}
+	switch n := len(messagesOf(read.Val())); {
+	case n == 0 && time.Since(sent) >= readBlock: // it saw the end for so long
+		l.caughtUp = sent.Add(readBlock)
+	case n < asked:
+		l.caughtUp = sent
+	}
+	return entries, false, nil
 }
 
 func (l *Lease) args(from string, block time.Duration) *redis.XReadGroupArgs {

@@ -2,7 +2,6 @@ package durable
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"net"
 	"sync"
@@ -55,10 +54,13 @@ type ReaderOptions struct {
 	OnGap func(Gap)
 
 	// OnRetry is told of each failure that is followed by another attempt.
-	// nil is nobody. Both callbacks are called by the goroutine that called the
+	// nil is nobody. The callbacks are called by the goroutine that called the
 	// Reader or Lease, OnRetry also by that which renews the lease, and must
 	// not block.
 	OnRetry func(error)
+
+	// OnOther is told, by Acquire, each time that it finds another holder.
+	OnOther func()
 
 	// Dialer opens the connections for reading; nil is that of the client's
 	// options. It must heed its context: closing the connection is how a
@@ -76,10 +78,16 @@ type Reader struct {
 	group   string
 	opts    ReaderOptions
 
-	mu    sync.Mutex // guards known and floor
+	mu    sync.Mutex // guards what follows
 	known bool       // the group was there
 	floor string     // all that was delivered up to this ID is settled; "" is not known
+	// tried holds the entries that were tried here and not settled since. This
+	// process lives, so that they did not end it.
+	tried map[string]bool
 }
+
+// maxTried bounds Reader.tried: what another instance settled stays there.
+const maxTried = 1000
 
 // NewReader returns a Reader of the channel's stream for the group. It does not
 // connect. conn carries all short commands; it must be a go-redis Client or
@@ -101,63 +109,6 @@ func NewReader(conn redis.UniversalClient, channel, group string, opts ReaderOpt
 	opts.MaxDead = orDefault(opts.MaxDead, DefaultMaxDead)
 	opts.MaxDeadBytes = orDefault(opts.MaxDeadBytes, DefaultMaxDeadBytes)
 	return &Reader{conn: conn, channel: channel, group: group, opts: opts}, nil
-}
-
-// Acquire waits until no other instance of the group holds the channel, and
-// holds it. It waits out outages of Redis, told of by OnRetry, and returns an
-// [*Error] that is Refused when Redis will not let it, the context's error when
-// ctx ends. The holder that stops in order is followed within a quarter of a
-// second, one that died within ten seconds of its death.
-//
-// The lease runs a goroutine and must be released. It keeps the values of ctx
-// and not its end: entries may be settled while the caller drains.
-func (r *Reader) Acquire(ctx context.Context) (*Lease, error) {
-	token := rand.Text()
-	var pauses backoff
-	for {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		sent := time.Now()
-		wait, err := r.take(ctx, token)
-		if err == nil && wait == 0 {
-			return newLease(ctx, r, token, sent), nil
-		}
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-			e := r.fail(ctx, "acquire", err)
-			if e.Refused {
-				return nil, e
-			}
-			r.retry(e)
-			wait = pauses.next(5 * time.Second)
-		} else {
-			pauses = backoff{}
-		}
-		sleep(ctx, wait)
-	}
-}
-
-// take asks for the lease, and how long to wait if another one has it.
-func (r *Reader) take(ctx context.Context, token string) (wait time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTime)
-	defer cancel()
-	node, err := nodeOf(ctx, r.conn, r.channel)
-	if err != nil {
-		return 0, err
-	}
-	left, err := takeScript.run(ctx, node, []string{leaseKey(r.channel, r.group)}, token, leaseTime.Milliseconds()).Int64()
-	switch {
-	case err != nil:
-		return 0, err
-	case left == 0:
-		return 0, nil
-	case left < 0: // without an end: somebody made the key by hand
-		return leasePoll, nil
-	}
-	return min(time.Duration(left)*time.Millisecond, leasePoll), nil
 }
 
 func (r *Reader) fail(ctx context.Context, op string, err error) *Error {
@@ -195,15 +146,36 @@ func (r *Reader) reached(floor string) {
 	}
 }
 
-// takeScript answers 0 if the lease is the caller's, also when an earlier
-// answer was lost, else the milliseconds that the holder has left.
-var takeScript = newSmallScript(`
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then
-  local left = redis.call('PTTL', KEYS[1])
-  if left == 0 then left = 1 end
-  return left
-end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 0
-`)
+// trying notes that an entry is tried, and tells whether it was before.
+func (r *Reader) trying(id string) (again bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	again = r.tried[id]
+	if r.tried == nil || len(r.tried) >= maxTried {
+		r.tried = map[string]bool{}
+	}
+	r.tried[id] = true
+	return again
+}
+
+// forget notes that entries are settled, or their tries taken back.
+func (r *Reader) forget(ids ...string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.tried) == 0 {
+		return
+	}
+	for _, id := range ids {
+		delete(r.tried, id)
+	}
+}
+
+// saw notes that the group is there and how far its holder has come.
+func (r *Reader) saw(handled string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.known = true
+	if newer(handled, r.floor) {
+		r.floor = handled
+	}
+}

@@ -68,13 +68,18 @@ func (l *Lease) ack(ctx context.Context, newest string, tried, others []string) 
 }
 
 // Try notes that a redelivered entry is about to enter its handler, and returns
-// how many leases have noted that for it, this one included. Above [MaxTries]
-// do not handle the entry, but [Lease.Bury] it: it seems to end every process
-// that handles it. Call Try for a Redelivered entry before its first attempt;
-// again it changes nothing. Errors are as for Ack.
+// how many leases have noted that for it, this one included and without earlier
+// ones of the same Reader: their process lives. Above [MaxTries] do not handle
+// the entry, but [Lease.Bury] it: it seems to end every process that handles it.
+// Call Try for a Redelivered entry before its first attempt; again it changes
+// nothing. Errors are as for Ack.
 func (l *Lease) Try(ctx context.Context, e Entry) (tries int, err error) {
+	own := 0
+	if l.r.trying(e.StreamID) {
+		own = 1
+	}
 	err = l.persist(ctx, "try", func() (err error) {
-		tries, err = l.run(ctx, tryScript, l.keys(), l.token, e.StreamID, time.Now().UnixMilli()).Int()
+		tries, err = l.run(ctx, tryScript, l.keys(), l.token, e.StreamID, time.Now().UnixMilli(), own).Int()
 		return err
 	})
 	return tries, err
@@ -84,7 +89,11 @@ func (l *Lease) Try(ctx context.Context, e Entry) (tries int, err error) {
 // holder: its handler has returned, so that the end of this process is not its
 // fault. Errors are as for Ack.
 func (l *Lease) Untry(ctx context.Context, e Entry) error {
-	return l.persist(ctx, "untry", func() error { return l.run(ctx, untryScript, l.keys(), l.token, e.StreamID).Err() })
+	err := l.persist(ctx, "untry", func() error { return l.run(ctx, untryScript, l.keys(), l.token, e.StreamID).Err() })
+	if err == nil {
+		l.r.forget(e.StreamID)
+	}
+	return err
 }
 
 // Failure tells why an entry becomes a dead letter.
@@ -193,11 +202,12 @@ end
 `
 
 // tryScript counts a lease once, so that it may be repeated when its answer was
-// lost.
+// lost. It takes the place of ARGV[4] earlier ones of the same process.
 var tryScript = newSmallScript(underLease + tryField + `
 local n, first, by = tried(redis.call('HGET', KEYS[3], ARGV[2]))
 if by == ARGV[1] then return n end
-if n == 0 then first = ARGV[3] end
+n = math.max(n - tonumber(ARGV[4]), 0)
+if first == '' then first = ARGV[3] end
 redis.call('HSET', KEYS[3], ARGV[2], (n + 1) .. ' ' .. first .. ' ' .. ARGV[1])
 return n + 1
 `)

@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/PitchConnect/fogispubsub/message"
 )
+
+// dispatchAge is for how long at most a sender may have tried to send a message
+// that was appended before.
+const dispatchAge = 10 * time.Minute
 
 // Dispatch hands over a message that came another way than by pub/sub, such
 // as the body of an HTTP request, and waits for its outcome. It goes through
@@ -26,6 +31,11 @@ import (
 //     should send the message again later. If its handler was not running by
 //     then, it will not be called for this copy; if it was, it is left to
 //     finish, and should it succeed, the copy sent later is a duplicate.
+//
+// With Options.Durable, a message that its publisher has put into the stream is
+// looked for there. If it is there, that is success without handling: the
+// stream brings it to the group's holder. If it is not, it is handled. An error
+// that Redis cannot be asked wraps [message.ErrBusy].
 //
 // Handler errors are retried, counted and given to Options.OnError as for
 // pub/sub.
@@ -54,6 +64,9 @@ func (s *Subscriber) Dispatch(ctx context.Context, channel string, data []byte) 
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, r.opts.DispatchTimeout, errDispatchTimeout)
 	defer cancel()
+	if left, err := r.leaveToStream(ctx, l, e); left || err != nil {
+		return result, err
+	}
 	d := &delivery{env: e, size: len(data), outcome: make(chan outcome, 1)}
 	if _, ok := l.queue.offer(d); !ok {
 		l.counts.withdrawn.Add(1)
@@ -76,6 +89,31 @@ func (s *Subscriber) Dispatch(ctx context.Context, channel string, data []byte) 
 	default:
 		return result, fmt.Errorf("subscriber: %q message still in its handler: %w: %w", l.typ, context.Cause(ctx), message.ErrBusy)
 	}
+}
+
+// leaveToStream tells whether a message is in the stream, and so need not be
+// handled here.
+func (r *run) leaveToStream(ctx context.Context, l *lane, e *message.Envelope) (left bool, err error) {
+	f := r.follower(e.Channel)
+	if f == nil {
+		f = r.follower(l.channel)
+	}
+	if f == nil || !e.Stream || e.IDGenerated {
+		return false, nil
+	}
+	missing, err := f.reader.Missing(ctx, dispatchAge, e.ID)
+	if err != nil {
+		l.counts.withdrawn.Add(1)
+		return false, fmt.Errorf("subscriber: %q message is said to be in the stream, which cannot be asked: %w: %w", l.typ, err, message.ErrBusy)
+	}
+	logs := &r.s.logs
+	if len(missing) > 0 {
+		logs.message(ctx, logs.failed, slog.LevelWarn, "message is not in the stream though it says so", &e.Header, len(e.Payload), 0, nil)
+		return false, nil
+	}
+	r.s.counts.leftToStream.Add(1)
+	logs.message(ctx, logs.duplicate, slog.LevelDebug, "message left to the stream", &e.Header, len(e.Payload), 0, nil)
+	return true, nil
 }
 
 // noteDispatched counts the message as seen in its publisher's numbering, so

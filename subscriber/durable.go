@@ -26,10 +26,11 @@ const entryRetryMax = time.Minute
 // that ignores that for three seconds may overlap with the other one.
 //
 // Of what comes by pub/sub, a message that its publisher has put into the
-// stream is left to the stream. Others, of publishers without streams, are
-// handled by the holder alone, under Options.MaxRetries, and are in no gap of
-// the stream: the time without a holder shows as [CauseTakeover] when one was
-// heard in it. Dispatch handles on every instance.
+// stream is left to the stream; [CauseAnnounced] tells that it is not there.
+// Others, of publishers without streams, are handled by the holder alone, under
+// Options.MaxRetries, and are in no gap of the stream: the time without a holder
+// shows as [CauseTakeover] when one was heard in it. Dispatch handles on every
+// instance what is not in the stream.
 //
 // When Run ends, entries that the drain did not reach go back to the group;
 // Run does not count them as left. One whose handler fails then goes back at
@@ -41,6 +42,12 @@ type DurableOptions struct {
 	// Group names the instances that share the work, as the service's name
 	// does; each message is handled by one of them. "" is off.
 	Group string
+	// Auto has the Subscriber go on as without Options.Durable, with a warning
+	// and DurableUnsupported in Status, when the server has no streams, and only
+	// then; without it Run returns the error. The server is asked before the
+	// first subscription. Once it had streams, it must have them in every later
+	// Run.
+	Auto bool
 	// Latest has a new group begin with what is published after it was made;
 	// otherwise it begins with the oldest entry that is retained.
 	Latest bool

@@ -104,7 +104,9 @@ func member(t *testing.T, options *redis.Options, o subscriber.Options, h subscr
 	t.Helper()
 	var e events
 	e.attach(&o)
-	o.Logger = logcheck.New(t)
+	if o.Logger == nil {
+		o.Logger = logcheck.New(t)
+	}
 	s, err := subscriber.New(options, o)
 	require.NoError(t, err)
 	s.Handle(message.TypeProcessingStatus, h)
@@ -119,50 +121,6 @@ func TestDurable_New_refusesHalfOptions(t *testing.T) {
 	o.Channels = []string{"a{b}"}
 	_, err = subscriber.New(at("x"), o)
 	require.ErrorContains(t, err, "a{b}")
-}
-
-func TestDurable_snapshotsOfFourDaysAreHandledInOrder(t *testing.T) {
-	t.Parallel()
-	server := realredis.Start(t)
-	client := streamClient(t, server.Options())
-	appendAll(t, client, 1, 250, 250_000)
-	var got recorder
-	seen := make(chan message.Header, 1000)
-	r, e := member(t, at(server.Addr()), inGroup(), func(ctx context.Context, env *message.Envelope) error {
-		seen <- env.Header
-		return got.handle(ctx, env)
-	})
-	most := int64(0)
-	eventually(t, "all handled", func() bool {
-		for _, lane := range r.Status().Lanes {
-			most = max(most, lane.QueuedBytes)
-		}
-		return len(got.IDs()) == 250
-	})
-	require.Equal(t, numbered(1, 250), got.IDs())
-	require.LessOrEqual(t, most, int64(32<<20))
-	h := <-seen
-	require.Equal(t, message.ViaStream, h.Via)
-	require.NotEmpty(t, h.StreamID)
-	eventually(t, "acknowledged", func() bool { return pending(t, client) == 0 })
-
-	// What comes now comes once, by the stream; a legacy message by pub/sub.
-	appendAll(t, client, 251, 251, 0)
-	require.NoError(t, client.Publish(t.Context(), statusChannel, status(t, "legacy")).Err())
-	eventually(t, "both", func() bool { return len(got.IDs()) == 252 })
-	require.ElementsMatch(t, []string{numberedID(251), "legacy"}, got.IDs()[250:])
-	eventually(t, "counted", func() bool { return r.Stats().LeftToStream == 1 })
-	st := r.Status()
-	require.Len(t, st.Streams, 1)
-	require.True(t, st.Streams[0].Holder)
-	require.Equal(t, group, st.Streams[0].Group)
-	require.Equal(t, subscriber.StateSubscribed, st.State)
-	require.NoError(t, r.stop())
-	require.Empty(t, e.Gaps())
-	require.Zero(t, client.Exists(t.Context(), "{"+statusChannel+"}:lease:"+group).Val(), "the lease is released")
-	stats := r.Stats()
-	require.EqualValues(t, 252, stats.Handled)
-	require.Equal(t, stats.Received, stats.Handled+stats.LeftToStream)
 }
 
 func TestDurable_takeover(t *testing.T) {

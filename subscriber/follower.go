@@ -31,9 +31,11 @@ type follower struct {
 	channel string
 	reader  *durable.Reader
 
-	worked   bool         // a read has succeeded; of the goroutine of follow
-	lost     *term        // whose handlers have not returned, when follow has
-	retrying atomic.Int32 // entries between two calls of their handler
+	announced *announced
+	worked    bool         // a read has succeeded; of the goroutine of follow
+	newest    moment       // of the matches that were read last; of that goroutine
+	lost      *term        // whose handlers have not returned, when follow has
+	retrying  atomic.Int32 // entries between two calls of their handler
 
 	mu    sync.Mutex
 	term  *term // nil while another instance holds the lease
@@ -47,9 +49,9 @@ type follower struct {
 }
 
 func newFollower(r *run, conn redis.UniversalClient, name string, t message.Type, channel string) (*follower, error) {
-	f := &follower{run: r, name: name, typ: t, channel: channel}
+	f := &follower{run: r, name: name, typ: t, channel: channel, announced: newAnnounced()}
 	o := r.opts.Durable.reader()
-	o.OnGap, o.OnRetry = f.report, f.noteFault
+	o.OnGap, o.OnRetry, o.OnOther = f.report, f.noteFault, f.otherHolds
 	reader, err := durable.NewReader(conn, channel, r.opts.Durable.Group, o)
 	if err != nil {
 		return nil, fmt.Errorf("subscriber: %w", err)
@@ -62,10 +64,16 @@ func newFollower(r *run, conn redis.UniversalClient, name string, t message.Type
 // last term is then left to finish.
 func (f *follower) follow(ctx context.Context) error {
 	waits := fullJitter(reconnectDelay, reconnectDelayMax)
+	var t *term // nil without a lease
+	defer func() {
+		if ctx.Err() != nil {
+			f.settleAnnounced(t)
+		}
+	}()
 	for {
 		lease, err := f.reader.Acquire(ctx)
 		if err == nil {
-			t := newTerm(f, lease)
+			t = newTerm(f, lease)
 			f.set(t)
 			err = t.read(ctx)
 			if ctx.Err() == nil && err == nil { // the lease was lost
@@ -75,6 +83,7 @@ func (f *follower) follow(ctx context.Context) error {
 					return nil
 				}
 				t.end(false)
+				t = nil
 			}
 		}
 		switch {

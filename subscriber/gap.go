@@ -113,8 +113,17 @@ const (
 
 // CauseTakeover: this instance has become its group's holder under
 // Options.Durable, and heard before that a message which is not in the stream.
-// It left that to the holder before it, which may have been dead.
+// It left that to the holder before it, which may have been dead. Gap.Stream
+// names the messages that should be in the stream, see [CauseAnnounced].
 const CauseTakeover Cause = "takeover"
+
+// CauseAnnounced: messages came by pub/sub whose publisher had put them into
+// the stream, and the stream does not have them, under Options.Durable: the
+// publisher's Redis is another one, or Redis has lost them. From is when the
+// first of them came, and Gap.Stream names them. They are handled now, out of
+// their turn; match updates are not if newer ones have come since, nor is what
+// there was no room to keep, beyond 64 messages or 16 MiB.
+const CauseAnnounced Cause = "announced but not in the stream"
 
 // Resumed tells that every channel of a session is confirmed.
 type Resumed struct {

@@ -32,6 +32,9 @@ type run struct {
 	// followers read the streams of the channels; none without Options.Durable.
 	followers map[string]*follower
 	stream    *redis.Client // of the followers
+	// chosen tells that it is known whether the followers are to be used, plain
+	// that they are not.
+	chosen, plain atomic.Bool
 
 	// handlers is the context of the handlers.
 	handlers     context.Context
@@ -132,26 +135,13 @@ func (r *run) work(ctx context.Context) error {
 	}
 	sessions, stopSessions := context.WithCancel(ctx)
 	defer stopSessions()
-	failed := make(chan error, len(r.keepers)+len(r.followers))
 	var keepers sync.WaitGroup
-	for _, k := range r.keepers {
-		keepers.Go(func() {
-			if err := k.keep(sessions); err != nil {
-				failed <- err
-			}
-		})
-	}
-	for _, f := range r.followers {
-		keepers.Go(func() {
-			if err := f.follow(sessions); err != nil {
-				failed <- err
-			}
-		})
-	}
-	var failure error
-	select {
-	case <-ctx.Done():
-	case failure = <-failed:
+	failure := r.choose(ctx)
+	if failure == nil {
+		select {
+		case <-ctx.Done():
+		case failure = <-r.receive(sessions, &keepers):
+		}
 	}
 	bound := time.NewTimer(max(r.opts.DrainTimeout, 0))
 	defer bound.Stop()
@@ -164,6 +154,27 @@ func (r *run) work(ctx context.Context) error {
 	stuck, err := r.drain(bound.C)
 	r.finish(stuck)
 	return errors.Join(failure, err)
+}
+
+// receive starts what reads, and returns where it tells of failures.
+func (r *run) receive(ctx context.Context, running *sync.WaitGroup) (failed <-chan error) {
+	failures := make(chan error, len(r.keepers)+len(r.followers))
+	work := func(f func(context.Context) error) {
+		running.Go(func() {
+			if err := f(ctx); err != nil {
+				failures <- err
+			}
+		})
+	}
+	for _, k := range r.keepers {
+		work(k.keep)
+	}
+	if !r.plain.Load() {
+		for _, f := range r.followers {
+			work(f.follow)
+		}
+	}
+	return failures
 }
 
 // finish releases the leases.

@@ -301,13 +301,14 @@ func (s *session) receive(m *redis.Message) (*lane, *delivery) {
 	if err != nil {
 		return nil, nil
 	}
-	if e.Seq.N > 0 && !(e.Stream && s.k.run.followers != nil) {
+	f := s.k.run.follower(m.Channel)
+	if e.Seq.N > 0 && !(e.Stream && f != nil) {
 		s.checkSequence(&e.Header, now)
 	}
 	var t *term
-	if f := s.k.run.followers[m.Channel]; f != nil {
+	if f != nil {
 		if e.Stream {
-			s.k.run.s.counts.leftToStream.Add(1)
+			f.announce(l, &delivery{env: e, size: len(m.Payload)})
 			return nil, nil
 		}
 		if t = f.enter(); t == nil {

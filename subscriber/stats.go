@@ -23,10 +23,11 @@ type Stats struct {
 	// Withdrawn is messages whose Dispatch ended before their turn came, or
 	// found no room.
 	Withdrawn uint64 `json:"withdrawn"`
-	// LeftToStream came by pub/sub and come from the stream too; LeftToHolder
-	// did and have no entry there, but another instance of the group may have
-	// handled them; Returned are entries of the stream that were read and left
-	// to the next holder of the lease. All are zero without Options.Durable.
+	// LeftToStream came by pub/sub or Dispatch and come from the stream too, or
+	// are in a gap of [CauseAnnounced]. LeftToHolder came by pub/sub and have no
+	// entry, but another instance of the group may have handled them. Returned
+	// are entries of the stream that were read and left to the next holder of
+	// the lease. All are zero without Options.Durable.
 	LeftToStream uint64 `json:"left_to_stream"`
 	LeftToHolder uint64 `json:"left_to_holder"`
 	Returned     uint64 `json:"returned"`

@@ -39,6 +39,9 @@ type Status struct {
 	// Options.Durable it is degraded, too, while an entry's handler fails and
 	// while a stream cannot be used.
 	State State `json:"state"`
+	// Durable tells whether streams are read, "" without Options.Durable and
+	// while Run does not run.
+	Durable DurableState `json:"durable,omitempty"`
 	// Sessions are those of the running Run, the types' in alphabetical order.
 	Sessions []SessionStatus `json:"sessions"`
 	// Lanes are those of the running Run, in alphabetical order.
@@ -98,7 +101,11 @@ func (s *Subscriber) Status() Status {
 	if len(r.keepers) == 0 {
 		st.State = StateDisabled
 	}
+	st.Durable = r.durableState()
 	for _, channel := range slices.Sorted(maps.Keys(r.followers)) {
+		if st.Durable == DurableUnsupported {
+			break
+		}
 		stream, degraded := r.followers[channel].snapshot(time.Now())
 		st.Streams = append(st.Streams, stream)
 		if degraded && st.State == StateSubscribed {

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 
@@ -32,6 +33,8 @@ type Subscriber struct {
 	opts   Options
 	counts counters
 	logs   logs
+	// durable tells that a server had streams: from then on it must.
+	durable atomic.Bool
 
 	mu      sync.Mutex
 	started bool

@@ -81,6 +81,7 @@ func (t *term) read(ctx context.Context) error {
 				return nil
 			}
 		}
+		t.f.overdue(ctx, t)
 	}
 }
 
@@ -95,6 +96,7 @@ func (t *term) take(ctx context.Context, e *durable.Entry) bool {
 	switch {
 	case l != nil:
 		env.StreamID = e.StreamID
+		t.f.saw(env)
 		return t.enqueue(ctx, l, &delivery{env: env, size: len(e.Body), term: t, entry: &entry{Entry: *e}})
 	case isInvalid(err):
 		if t.bury(e, durable.Failure{Err: err}) != nil {

@@ -180,6 +180,10 @@ func (p *Proxy) SwallowNextAnswer(contains ...string) <-chan struct{} {
 	return lost.done
 }
 
+// Disarm takes back a HalfFrame and a SwallowNextAnswer that have not come
+// about. Their channels stay open.
+func (p *Proxy) Disarm() { p.change(func(f *faults) { f.half, f.lost = nil, nil }) }
+
 func (p *Proxy) change(set func(*faults)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

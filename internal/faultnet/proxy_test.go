@@ -320,6 +320,24 @@ func TestProxy_HalfFrame_thenSilence(t *testing.T) {
 	require.Empty(t, text)
 }
 
+func TestProxy_Disarm_forgetsWhatHasNotComeAbout(t *testing.T) {
+	t.Parallel()
+	addr, _ := echo(t)
+	p := faultnet.New(t, addr)
+	c := dial(t, p)
+	half, lost := p.HalfFrame(), p.SwallowNextAnswer("abc")
+	p.Disarm()
+	send(t, c, "abc")
+	receive(t, c, "abc")
+	for _, done := range []<-chan struct{}{half, lost} {
+		select {
+		case <-done:
+			t.Fatal("it came about")
+		default:
+		}
+	}
+}
+
 func TestProxy_Slow_takesItsTime(t *testing.T) {
 	t.Parallel()
 	addr, _ := echo(t)

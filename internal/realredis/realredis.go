@@ -36,6 +36,7 @@ type Server struct {
 	tb      testing.TB
 	program string
 	args    []string
+	env     []string
 	dir     string
 	addr    string
 	process *process // nil while stopped
@@ -75,6 +76,10 @@ func New(tb testing.TB, args ...string) *Server {
 	tb.Cleanup(s.Stop)
 	return s
 }
+
+// Setenv adds variables, "name=value", to the environment of every start from
+// now on.
+func (s *Server) Setenv(variables ...string) { s.env = append(s.env, variables...) }
 
 // Addr is the server's host:port. It stays the same over restarts.
 func (s *Server) Addr() string { return s.addr }
@@ -202,6 +207,7 @@ func (s *Server) start() error {
 	}, s.args...)
 	cmd := exec.Command(s.program, args...)
 	cmd.Dir = s.dir
+	cmd.Env = append(cmd.Environ(), s.env...)
 	cmd.Stdout, cmd.Stderr = out, out
 	p, err := spawn(cmd)
 	if err != nil {

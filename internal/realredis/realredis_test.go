@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,6 +32,20 @@ func TestServer_Start_argumentsOverride(t *testing.T) {
 	t.Parallel()
 	s := realredis.Start(t, "--requirepass", "s3kret-l0senord")
 	require.ErrorContains(t, s.Client(t).Ping(t.Context()).Err(), "NOAUTH")
+}
+
+func TestServer_Setenv_reachesTheServer(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		return // its loader tells of what it cannot preload
+	}
+	s := realredis.New(t)
+	s.Setenv("LD_PRELOAD=no-such-library.so")
+	for n := range 2 {
+		s.Start()
+		require.Equal(t, n+1, strings.Count(s.Log(), "no-such-library.so"))
+		s.Stop()
+	}
 }
 
 func TestServer_New_refusesUntilStarted(t *testing.T) {

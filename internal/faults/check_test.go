@@ -1,0 +1,242 @@
+package faults_test
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/PitchConnect/fogispubsub/internal/faults"
+	"github.com/PitchConnect/fogispubsub/message"
+)
+
+// history makes a journal of statuses from lines such as
+//
+//	pub publishes 1     pub published 1 stream     pub refused 1
+//	a begins 1 [http] [deaf]     a ends 1 [failed]     a does 1 (begins, ends)
+//	a lost     a killed     a stopped     a gap <missing> <cause>
+//	fault on 1     fault off 1     wait 10s
+//
+// Records are a millisecond apart.
+func history(t *testing.T, text string) (records []faults.Record) {
+	t.Helper()
+	at := time.Date(2031, 5, 6, 15, 0, 0, 0, time.UTC)
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		if words[0] == "wait" {
+			d, err := time.ParseDuration(words[1])
+			require.NoError(t, err)
+			at = at.Add(d)
+			continue
+		}
+		has := func(word string) bool { return strings.Contains(line, word) }
+		number := func(i int) int {
+			if i >= len(words) {
+				return 0
+			}
+			n, err := strconv.Atoi(words[i])
+			require.NoError(t, err, line)
+			return n
+		}
+		r := faults.Record{Who: words[0], Type: message.TypeProcessingStatus, Via: string(message.ViaStream), Stubborn: has("deaf")}
+		if has("http") {
+			r.Via = string(message.ViaHTTP)
+		}
+		detail := faults.EndedWell
+		if has("failed") {
+			detail = faults.EndedFailed
+		}
+		add := func(what, detail string, n int) {
+			at = at.Add(time.Millisecond)
+			r.At, r.What, r.Detail, r.N = at, what, detail, n
+			records = append(records, r)
+		}
+		switch words[1] {
+		case "publishes":
+			add(faults.Publishing, "", number(2))
+			add(faults.Published, "", number(2))
+		case "publishing", "published", "refused":
+			add(words[1], "", number(2))
+		case "begins":
+			add(faults.Began, "", number(2))
+		case "ends":
+			add(faults.Ended, detail, number(2))
+		case "does":
+			add(faults.Began, "", number(2))
+			add(faults.Ended, detail, number(2))
+		case "lost", "killed", "stopped", "up", "holds":
+			add(words[1], "", 0)
+		case "gap":
+			add(faults.Gap, strings.Join(words[3:], " "), number(2))
+		case "on":
+			add(faults.FaultOn, strings.Join(words[3:], " "), number(2))
+		case "off":
+			add(faults.FaultOff, "", number(2))
+		default:
+			t.Fatalf("no such line: %s", line)
+		}
+	}
+	return records
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		mode   faults.Mode
+		text   string
+		dead   []int
+		faults []string // what each says, in order
+		check  func(t *testing.T, v faults.Verdict)
+	}{
+		"all is well": {text: "pub publishes 1\npub publishes 2\na does 1\na does 2", check: func(t *testing.T, v faults.Verdict) {
+			require.Equal(t, 2, v.Published)
+			require.Equal(t, 2, v.Handled)
+			require.Equal(t, map[string]int{"stream": 2}, v.Routes)
+		}},
+		"handled before the receipt was written": {text: "pub publishing 1\na does 1\npub published 1"},
+		"lost":                                   {text: "pub publishes 1\npub publishes 2\na does 2", faults: []string{"processing_status 1 was lost"}},
+		"lost, the handler failed":               {text: "pub publishes 1\na does 1 failed", faults: []string{"was lost"}},
+		"lost, its process died within it":       {text: "pub publishes 1\na begins 1\na killed", faults: []string{"was lost"}},
+		"lost, never ended":                      {text: "pub publishes 1\na begins 1", faults: []string{"was lost"}},
+		"not promised":                           {text: "pub publishing 1\npub refused 1\npub publishing 2", check: func(t *testing.T, v faults.Verdict) { require.Equal(t, 1, v.Refused) }},
+		"a dead letter":                          {text: "pub publishes 1\na does 1 failed", dead: []int{1}, check: func(t *testing.T, v faults.Verdict) { require.Equal(t, 1, v.Dead) }},
+		"two receipts":                           {text: "pub publishes 1\npub publishes 1\na does 1", faults: []string{"two receipts"}},
+		"handled out of nothing":                 {text: "a does 1", faults: []string{"before it was published"}},
+		"ended and never begun":                  {text: "pub publishes 1\na ends 1\na does 1", faults: []string{"had not begun"}},
+		"lost in a trim seed without a gap":      {mode: faults.Trim, text: "pub publishes 1", faults: []string{"1 messages were lost, and the gaps report 0"}},
+		"lost in a trim seed and reported":       {mode: faults.Trim, text: "pub publishes 1\na gap 1 trimmed unread", check: lost(1)},
+		"lost in a flush seed, nobody knows":     {mode: faults.Flush, text: "pub publishes 1\na gap -1 stream vanished", check: lost(1)},
+		"lost in a flush seed, no gap":           {mode: faults.Flush, text: "pub publishes 1\na on 1 FLUSHALL", faults: []string{"1 messages of processing_status were lost"}},
+		"lost in a flush seed, a new holder":     {mode: faults.Flush, text: "pub publishes 1\na on 1 FLUSHALL\nb up\nb holds", check: lost(1)},
+		"lost in a flush seed, an old one":       {mode: faults.Flush, text: "pub publishes 1\nb up\na on 1 FLUSHALL\nb holds", faults: []string{"no gap tells of it"}},
+		"a gap where none may be":                {text: "pub publishes 1\na does 1\na gap 3 trimmed unread", faults: []string{"a reports a gap in processing_status: trimmed unread, missing 3"}},
+		"a gap of a pub/sub connection":          {text: "pub publishes 1\na does 1\na gap 0 connection lost"},
+
+		"twice in one process":      {text: "pub publishes 1\na does 1\na does 1", faults: []string{"by one process"}},
+		"twice in two for nothing":  {text: "pub publishes 1\na does 1\nb does 1", faults: []string{"lives on"}},
+		"twice after a kill":        {text: "pub publishes 1\na does 1\na killed\nwait 10s\nb does 1", check: twice(faults.ByKill)},
+		"twice long after a kill":   {text: "pub publishes 1\na does 1\nwait 6s\na killed\nb does 1", faults: []string{"it could have been acknowledged"}},
+		"twice, Redis away":         {text: "pub publishes 1\na does 1\nfault on 1\nwait 60s\na killed\nfault off 1\nb does 1", check: twice(faults.ByKill)},
+		"twice after a lost lease":  {text: "pub publishes 1\na does 1\na lost\nb does 1", check: twice(faults.ByLease)},
+		"twice, told a moment late": {text: "pub publishes 1\na does 1\nb does 1\nwait 3s\na lost", check: twice(faults.ByLease)},
+		"twice, told too late":      {text: "pub publishes 1\na does 1\nb does 1\nwait 6s\na lost", faults: []string{"lives on"}},
+		"twice after a stop":        {text: "pub publishes 1\na does 1\na stopped\nb does 1", faults: []string{"lives on"}},
+		"twice after a stop in an outage": {text: "pub publishes 1\na does 1\nfault on 1\na stopped\nfault off 1\nb does 1",
+			check: twice(faults.ByStop)},
+		"twice by HTTP":                {text: "pub publishes 1\na does 1 http\nb does 1", check: twice(faults.ByHTTP)},
+		"twice by HTTP in one process": {text: "pub publishes 1\na does 1 http\na does 1", faults: []string{"by one process"}},
+		"thrice": {text: "pub publishes 1\na does 1\na killed\nb does 1\nc does 1", faults: []string{"lives on"},
+			check: twice(faults.ByKill)},
+		"killed within, then handled": {text: "pub publishes 1\na begins 1\na killed\nb does 1", check: func(t *testing.T, v faults.Verdict) { require.Empty(t, v.Twice) }},
+
+		"at once":               {text: "pub publishes 1\na begins 1\nb begins 1\na ends 1 failed\nb ends 1", faults: []string{"two handlers at once"}},
+		"two messages at once":  {text: "pub publishes 1\npub publishes 2\na begins 1\nb begins 2\na ends 1\nb ends 2", faults: []string{"two handlers at once"}},
+		"at once by HTTP":       {text: "pub publishes 1\na begins 1\nb begins 1 http\na ends 1 failed\nb ends 1", check: atOnce(faults.ByHTTP)},
+		"the first one is deaf": {text: "pub publishes 1\na begins 1 deaf\na lost\nb begins 1\na ends 1 failed\nb ends 1", check: atOnce(faults.ByDeaf)},
+		"the second is deaf":    {text: "pub publishes 1\na begins 1\nb begins 1 deaf\na ends 1 failed\nb ends 1", faults: []string{"two handlers at once"}},
+		"two in one process": {text: "pub publishes 1\npub publishes 2\na begins 1\na begins 2\na ends 2\nb does 1",
+			faults: []string{"while processing_status 1", "two handlers at once", "out of order"}},
+		"one after another": {text: "pub publishes 1\na begins 1\na ends 1 failed\nb begins 1\nb ends 1"},
+
+		"out of order": {text: "pub publishes 1\npub publishes 2\na does 2\na does 1", faults: []string{"out of order: processing_status 1"}},
+		"out of order over two processes": {text: "pub publishes 1\npub publishes 2\na does 2\na killed\nb does 1",
+			faults: []string{"out of order"}},
+		"again, in order": {text: "pub publishes 1\npub publishes 2\na does 1\na does 2\na killed\nb does 1\nb does 2"},
+		"out of order, not promised": {text: "pub publishing 1\npub refused 1\npub publishes 2\na does 2\na does 1",
+			check: func(t *testing.T, v faults.Verdict) { require.Equal(t, 1, v.Late) }},
+		"early, not promised": {text: "pub publishes 1\npub publishing 2\npub refused 2\na does 2\na does 1"},
+
+		"recovery": {text: "pub publishes 1\nwait 2s\na does 1\nwait 10s\npub publishes 2\nfault on 1\nwait 20s\nfault off 1\nwait 4s\na does 2",
+			check: func(t *testing.T, v faults.Verdict) { require.InDelta(t, 4, v.Recovery.Seconds(), 0.1) }},
+		"recovery is not the time in a handler": {text: "pub publishes 1\npub publishes 2\na begins 1\nwait 20s\na ends 1\nwait 1s\na does 2",
+			check: func(t *testing.T, v faults.Verdict) { require.InDelta(t, 1, v.Recovery.Seconds(), 0.1) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if row.mode == "" {
+				row.mode = faults.Plain
+			}
+			var dead []faults.Key
+			for _, n := range row.dead {
+				dead = append(dead, faults.Key{Type: message.TypeProcessingStatus, N: n})
+			}
+			v := faults.Check(row.mode, history(t, row.text), dead)
+			require.Len(t, v.Faults, len(row.faults), "%q", v.Faults)
+			for i, text := range row.faults {
+				require.Contains(t, v.Faults[i], text)
+			}
+			if row.check != nil {
+				row.check(t, v)
+			}
+		})
+	}
+}
+
+func lost(n int) func(*testing.T, faults.Verdict) {
+	return func(t *testing.T, v faults.Verdict) { require.Len(t, v.Lost, n) }
+}
+
+func twice(cause faults.Cause) func(*testing.T, faults.Verdict) {
+	return func(t *testing.T, v faults.Verdict) { require.Equal(t, map[faults.Cause]int{cause: 1}, v.Twice) }
+}
+
+func atOnce(cause faults.Cause) func(*testing.T, faults.Verdict) {
+	return func(t *testing.T, v faults.Verdict) { require.Equal(t, map[faults.Cause]int{cause: 1}, v.AtOnce) }
+}
+
+func TestReadJournal_leavesOutWhatDeathCutShort(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir() + "/journal"
+	a, err := faults.OpenJournal(path, "a")
+	require.NoError(t, err)
+	b, err := faults.OpenJournal(path, "b")
+	require.NoError(t, err)
+	require.NoError(t, a.Write(faults.Record{What: faults.Up}))
+	whole := readFile(t, path)
+	cut := append(append([]byte{}, whole...), whole[:len(whole)-9]...)
+	require.NoError(t, b.Write(faults.Record{What: faults.Up, N: 2}))
+	cut = append(cut, readFile(t, path)[len(whole):]...)
+	records, size, err := faults.ReadJournal(bytes.NewReader(append(cut, "{\"at\""...)))
+	require.NoError(t, err)
+	require.EqualValues(t, len(cut), size)
+	require.Len(t, records, 2)
+	require.Equal(t, "a", records[0].Who)
+	require.Equal(t, "b", records[1].Who)
+	require.Equal(t, 2, records[1].N)
+	require.NoError(t, a.Close())
+	require.NoError(t, b.Close())
+
+	_, _, err = faults.ReadJournal(strings.NewReader("{\"what\":}\n"))
+	require.ErrorContains(t, err, "no record")
+}
+
+func TestNewPlan_isFixedByItsSeed(t *testing.T) {
+	t.Parallel()
+	kinds, deaths := map[faults.Kind]int{}, 0
+	for seed := range uint64(200) {
+		p := faults.NewPlan(seed)
+		require.Equal(t, p, faults.NewPlan(seed))
+		deaths += len(p.Deaths)
+		for _, f := range p.Faults {
+			kinds[f.Kind]++
+			require.Less(t, f.At, p.Length)
+		}
+		behaviours := map[faults.Kind]int{}
+		for n := range 800 {
+			b := faults.BehaviourOf(seed, message.TypeMatchUpdates, n)
+			require.Equal(t, b, faults.BehaviourOf(seed, message.TypeMatchUpdates, n))
+			behaviours[b.Kind()]++
+		}
+		require.NotZero(t, behaviours[faults.SlowHandler])
+		require.Less(t, 700, behaviours[""])
+	}
+	require.Greater(t, deaths, 200)
+	require.Len(t, kinds, 18, fmt.Sprint(kinds))
+}

@@ -1,0 +1,62 @@
+package faults_test
+
+import (
+	"context"
+	"net"
+	"strings"
+	"sync/atomic"
+)
+
+// reaper ends a publisher at a step that its plan gives. Steps are counted
+// where the publisher meets what it was given: its Dialer, its Fallback, its
+// Outbox.
+type reaper struct {
+	p    *process
+	left atomic.Int64
+}
+
+func newReaper(p *process) *reaper {
+	r := &reaper{p: p}
+	r.left.Store(int64(p.Death.Step))
+	return r
+}
+
+// step counts one step of a seam.
+func (r *reaper) step(name string) {
+	if r.p.Death.Step == 0 || !strings.HasPrefix(name, r.p.Death.Seam) {
+		return
+	}
+	if r.left.Add(-1) == 0 {
+		r.p.die(name)
+	}
+}
+
+// dial is a Dialer whose connections are counted.
+func (r *reaper) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	r.step("redis: before a dial")
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, network, addr)
+	r.step("redis: after a dial")
+	if err != nil {
+		return nil, err
+	}
+	return &countedConn{conn, r}, nil
+}
+
+type countedConn struct {
+	net.Conn
+	r *reaper
+}
+
+func (c *countedConn) Write(p []byte) (int, error) {
+	c.r.step("redis: before a write")
+	n, err := c.Conn.Write(p)
+	c.r.step("redis: after a write")
+	return n, err
+}
+
+func (c *countedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.r.step("redis: after a read")
+	return n, err
+}
