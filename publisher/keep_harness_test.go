@@ -102,6 +102,7 @@ func (c *keptConn) Read(p []byte) (int, error) {
 func (k *keeper) client(t testing.TB) *redis.Client {
 	o := options("192.0.2.7:6379")
 	o.Dialer = k.dial
+	o.PipelinePoolSize = -1 // go-redis cannot see that a pipe was closed while it waited in a pool
 	c := redis.NewClient(o)
 	t.Cleanup(func() {
 		_ = c.Close()
@@ -122,9 +123,7 @@ func (k *keeper) kept(t testing.TB) []string {
 }
 
 func (k *keeper) entries(t testing.TB) []durable.Entry {
-	o := options("192.0.2.7:6379")
-	o.Dialer = func(context.Context, string, string) (net.Conn, error) { return k.redis.Dial() }
-	c := redis.NewClient(o)
+	c := k.direct()
 	defer c.Close()
 	var entries []durable.Entry
 	for e, err := range durable.Replay(context.Background(), c, message.ChannelMatchUpdates, durable.Position{}) {
@@ -134,23 +133,37 @@ func (k *keeper) entries(t testing.TB) []durable.Entry {
 	return entries
 }
 
+// direct is a client beside the faults.
+func (k *keeper) direct() *redis.Client {
+	o := options("192.0.2.7:6379")
+	o.Dialer = func(context.Context, string, string) (net.Conn, error) { return k.redis.Dial() }
+	return redis.NewClient(o)
+}
+
 // listener subscribes as a service does and returns what came, in order.
 func (k *keeper) listener(t testing.TB) (bodies func() [][]byte) {
-	sub := k.redis.NewSubscriber()
-	sub.Subscribe(message.ChannelMatchUpdates)
+	c := k.direct()
+	sub := c.Subscribe(t.Context(), message.ChannelMatchUpdates)
+	_, err := sub.Receive(t.Context())
+	require.NoError(t, err)
 	var mu sync.Mutex
 	var got [][]byte
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for m := range sub.Messages() {
+		for {
+			m, err := sub.ReceiveMessage(context.Background())
+			if err != nil {
+				return
+			}
 			mu.Lock()
-			got = append(got, []byte(m.Message))
+			got = append(got, []byte(m.Payload))
 			mu.Unlock()
 		}
 	}()
 	t.Cleanup(func() {
-		sub.Close()
+		_ = sub.Close()
+		_ = c.Close()
 		<-done
 	})
 	return func() [][]byte {
