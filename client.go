@@ -44,7 +44,7 @@ type Options struct {
 type Client struct {
 	config     config.Config
 	logger     *slog.Logger
-	redis      *redis.Client
+	redis      redis.UniversalClient
 	fallback   *httpfallback.Client
 	publisher  *publisher.Publisher
 	subscriber *subscriber.Subscriber
@@ -81,6 +81,9 @@ func New(cfg config.Config, opts Options) (*Client, error) {
 	if opts.Redis != nil {
 		opts.Redis(connection)
 	}
+	if connection.Dialer == nil && connection.TLSConfig != nil {
+		connection.Dialer = tlsDialer(connection)
+	}
 	publishing := publisherOptions(c.config, opts.Publisher, c.logger)
 	if publishing.Fallback == nil {
 		if c.fallback, err = newFallback(c.config, c.logger); err != nil {
@@ -94,7 +97,7 @@ func New(cfg config.Config, opts Options) (*Client, error) {
 	if c.publisher, err = publisher.New(c.redis, publishing); err != nil {
 		return nil, errors.Join(err, c.redis.Close())
 	}
-	c.subscriber, err = subscriber.New(connection, subscriberOptions(c.config, opts.Subscriber, c.logger))
+	c.subscriber, err = subscriber.New(c.redis, subscriberOptions(c.config, opts.Subscriber, c.logger))
 	if err != nil {
 		return nil, errors.Join(err, c.redis.Close())
 	}
@@ -197,7 +200,7 @@ type Stats struct {
 
 // Redis returns the client's own connection pool, for health checks. It is
 // closed by [Client.Close] and never repeats a command by itself.
-func (c *Client) Redis() *redis.Client { return c.redis }
+func (c *Client) Redis() redis.UniversalClient { return c.redis }
 
 // Close releases the connections. End Run first. It may be called repeatedly.
 func (c *Client) Close() error {

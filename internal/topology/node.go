@@ -39,7 +39,7 @@ func Check(conn redis.UniversalClient) error {
 	}
 	var faults []error
 	if retries != 0 || redirects != 0 {
-		faults = append(faults, errors.New("the Redis client repeats commands by itself; set MaxRetries: -1, on a cluster MaxRedirects: -1 too"))
+		faults = append(faults, errors.New("the Redis client repeats a command whose answer was lost, and so doubles it; set MaxRetries: -1, on a cluster MaxRedirects: -1 too"))
 	}
 	if !deadlines {
 		faults = append(faults, errors.New("the Redis client does not heed deadlines on its connections; set ContextTimeoutEnabled: true"))
@@ -63,6 +63,21 @@ func IsNil(conn redis.UniversalClient) bool {
 	}
 	v := reflect.ValueOf(conn)
 	return v.Kind() == reflect.Pointer && v.IsNil()
+}
+
+// Addr tells where a client looks for Redis, for errors; "" when it is not
+// known.
+func Addr(conn redis.UniversalClient) string {
+	switch c := conn.(type) {
+	case *redis.Client:
+		if BehindSentinel(c.Options()) {
+			return "(the master that Sentinel names)"
+		}
+		return c.Options().Addr
+	case *redis.ClusterClient:
+		return strings.Join(c.Options().Addrs, ",")
+	}
+	return ""
 }
 
 // Node is the client for all commands on a channel: of a cluster that of the node
