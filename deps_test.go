@@ -50,7 +50,7 @@ var importTable = []importRule{
 	{".", []string{"./message", "./config", "./durable", "./health", "./httpfallback", "./publisher", "./subscriber", goredis}, []string{"testing"}},
 	{"devserver", []string{miniredis}, []string{"testing"}},
 	{"pubsubtest", []string{"./message", "./devserver"}, nil},
-	{"cmd/fogis-pubsub", []string{"./.", "./message", "./config", "./health", "./httpfallback", "./publisher", "./subscriber", "./devserver", goredis}, []string{"testing"}},
+	{"cmd/fogis-pubsub", []string{"./.", "./message", "./config", "./durable", "./outbox", "./health", "./httpfallback", "./publisher", "./subscriber", "./devserver", goredis}, []string{"testing"}},
 	{"examples/*", []string{"./.", "./message", "./config", "./httpfallback", "./publisher", "./subscriber", "./devserver", goredis}, []string{"testing"}},
 
 	{"internal/topology", []string{goredis}, []string{"log", "net/http", "os", "testing"}},
