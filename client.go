@@ -33,8 +33,10 @@ type Options struct {
 	Getenv func(string) string
 	// Logger is used by all parts; nil: [slog.Default].
 	Logger *slog.Logger
-	// Redis changes the options of every Redis connection before it is used,
-	// for a Dialer or TLS settings of one's own; nil: no change.
+	// Redis changes the options of the Redis connections before they are used,
+	// for a Dialer or TLS settings of one's own; nil: no change. It is called
+	// once. Of a Cluster and behind Sentinel the options hold for every server,
+	// Sentinels too, and have no Addr.
 	Redis func(*redis.Options)
 	// OpenOutbox opens the file of FOGIS_OUTBOX_PATH, as outbox.Open does; the
 	// root does not import that package, so that only who wants an outbox links
@@ -83,16 +85,7 @@ func New(cfg config.Config, opts Options) (*Client, error) {
 	if c.logger == nil {
 		c.logger = slog.Default()
 	}
-	connection, err := redisOptions(c.config)
-	if err != nil {
-		return nil, err
-	}
-	if opts.Redis != nil {
-		opts.Redis(connection)
-	}
-	if connection.Dialer == nil && connection.TLSConfig != nil {
-		connection.Dialer = tlsDialer(connection)
-	}
+	var err error
 	publishing := publisherOptions(c.config, opts.Publisher, c.logger)
 	if publishing.Fallback == nil {
 		if c.fallback, err = newFallback(c.config, c.logger); err != nil {
@@ -111,7 +104,9 @@ func New(cfg config.Config, opts Options) (*Client, error) {
 		}
 		publishing.Outbox = c.outbox
 	}
-	c.redis = redis.NewClient(connection)
+	if c.redis, err = connect(c.config, opts.Redis); err != nil {
+		return nil, errors.Join(err, c.closeOutbox())
+	}
 	if c.publisher, err = publisher.New(c.redis, publishing); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -229,12 +224,16 @@ func (c *Client) Replay(ctx context.Context, t message.Type, from durable.Positi
 // Close releases the connections, and the outbox that New opened. End Run
 // first. It may be called repeatedly.
 func (c *Client) Close() error {
-	var err error
-	if file, ok := c.outbox.(io.Closer); ok {
-		err = file.Close()
-	}
+	err := c.closeOutbox()
 	if closing := c.redis.Close(); closing != nil && !errors.Is(closing, redis.ErrClosed) {
 		err = errors.Join(err, fmt.Errorf("close the Redis client: %w", closing))
 	}
 	return err
+}
+
+func (c *Client) closeOutbox() error {
+	if file, ok := c.outbox.(io.Closer); ok {
+		return file.Close()
+	}
+	return nil
 }

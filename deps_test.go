@@ -47,7 +47,7 @@ var importTable = []importRule{
 	{"httpfallback", []string{"./message"}, []string{"os", "testing"}},
 	{"publisher", []string{"./message", "./durable", "./internal/topology", goredis, gobreaker}, []string{"net/http", "testing"}},
 	{"subscriber", []string{"./message", "./durable", "./internal/topology", goredis, backoff}, []string{"net/http", "testing"}},
-	{".", []string{"./message", "./config", "./durable", "./health", "./httpfallback", "./publisher", "./subscriber", goredis}, []string{"testing"}},
+	{".", []string{"./internal/topology", "./message", "./config", "./durable", "./health", "./httpfallback", "./publisher", "./subscriber", goredis}, []string{"testing"}},
 	{"devserver", []string{miniredis}, []string{"testing"}},
 	{"pubsubtest", []string{"./message", "./devserver"}, nil},
 	{"cmd/fogis-pubsub", []string{"./.", "./message", "./config", "./durable", "./outbox", "./health", "./httpfallback", "./publisher", "./subscriber", "./devserver", goredis}, []string{"testing"}},

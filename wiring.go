@@ -1,14 +1,7 @@
 package fogispubsub
 
 import (
-	"context"
-	"crypto/tls"
-	"fmt"
 	"log/slog"
-	"net"
-
-	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/PitchConnect/fogispubsub/config"
 	"github.com/PitchConnect/fogispubsub/httpfallback"
@@ -16,45 +9,6 @@ import (
 	"github.com/PitchConnect/fogispubsub/publisher"
 	"github.com/PitchConnect/fogispubsub/subscriber"
 )
-
-// redisOptions gives the options of a connection that repeats no write by
-// itself and honours deadlines, as [publisher.New] demands.
-func redisOptions(cfg config.Config) (*redis.Options, error) {
-	endpoint, err := cfg.Redis.Endpoint()
-	if err != nil {
-		return nil, fmt.Errorf("settings: %w", err)
-	}
-	o := &redis.Options{
-		Network:               endpoint.Network,
-		Addr:                  endpoint.Address,
-		Username:              endpoint.Username,
-		Password:              endpoint.Password.Reveal(),
-		DB:                    endpoint.DB,
-		DialTimeout:           cfg.Redis.ConnectionTimeout,
-		ReadTimeout:           cfg.Redis.SocketTimeout,
-		WriteTimeout:          cfg.Redis.SocketTimeout,
-		ContextTimeoutEnabled: true,
-		MaxRetries:            -1,
-		DialerRetries:         1,
-		DisableIdentity:       true,
-		// Its automatic mode looks the host up by DNS while a client is made.
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	}
-	if endpoint.TLS {
-		o.TLSConfig = &tls.Config{
-			ServerName:         endpoint.ServerName,
-			InsecureSkipVerify: endpoint.SkipVerify, // only if the URL says ssl_cert_reqs=none
-			MinVersion:         tls.VersionTLS12,
-		}
-	}
-	return o, nil
-}
-
-// tlsDialer heeds its context during the handshake, which that of go-redis does
-// not.
-func tlsDialer(o *redis.Options) func(ctx context.Context, network, addr string) (net.Conn, error) {
-	return (&tls.Dialer{NetDialer: &net.Dialer{Timeout: o.DialTimeout}, Config: o.TLSConfig}).DialContext
-}
 
 // newFallback makes the HTTP route of the settings, or nil without a URL.
 func newFallback(cfg config.Config, logger *slog.Logger) (*httpfallback.Client, error) {

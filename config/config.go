@@ -12,6 +12,7 @@ const (
 	defaultServiceName         = "fogispubsub"
 	defaultHost                = "fogis-redis"
 	defaultPort                = "6379"
+	defaultSentinelPort        = "26379"
 	defaultRedisURL            = "redis://" + defaultHost + ":" + defaultPort
 	defaultTimeout             = 5 * time.Second
 	defaultMaxRetries          = 3
@@ -56,7 +57,8 @@ type Redis struct {
 	// or REDIS_ENABLED; "" when neither was set.
 	DecidedBy string
 
-	// URL is a redis://, rediss:// or unix:// address; see [Redis.Endpoint].
+	// URL is the address of a server, of a Cluster or of Sentinels; see
+	// [Redis.Endpoint].
 	// Zero means redis://fogis-redis:6379.
 	URL URL
 

@@ -28,7 +28,7 @@
 //	Name                            Default                    Form and effect
 //	REDIS_PUBSUB_ENABLED            on                         switch; off sends everything by the fallback and subscribes to nothing
 //	REDIS_ENABLED                   on                         switch; the same one under its other name: an explicit off of either wins
-//	REDIS_URL                       redis://fogis-redis:6379   redis://, rediss:// (TLS) or unix://, see Redis addresses
+//	REDIS_URL                       redis://fogis-redis:6379   address of a server, a Cluster or Sentinels, see Redis addresses
 //	REDIS_HOST                      fogis-redis                host name or IP address; read only without REDIS_URL
 //	REDIS_PORT                      6379                       1 to 65535; read only without REDIS_URL
 //	REDIS_DB                        0                          0 or more; read only without REDIS_URL; pub/sub ignores it
@@ -63,12 +63,25 @@
 //	redis://[user:password@]host[:port][/db]
 //	rediss://[user:password@]host[:port][/db]
 //	unix://[user:password@]/path/to/socket
+//	redis://[user:password@]host[:port],host[:port],…
+//	redis+sentinel://[user:password@]host[:port],host[:port],…/master[/db]
 //
-// Of redis-py's query keys db, username, password and, with rediss, ssl_cert_reqs
+// A list of hosts is that of some nodes of a Cluster, from which the others are
+// learnt; one with a single address is named twice. Its only database is 0.
+// With redis+sentinel the hosts are those of Sentinels, of port 26379 unless
+// they say otherwise, and master is the name under which they watch the server;
+// user and password are for that server, sentinel_username and
+// sentinel_password in the query for the Sentinels.
+//
+// With rediss and rediss+sentinel every connection is under TLS, those to
+// Sentinels too. Each certificate must name the host that was dialled, which for
+// nodes and master is what Cluster and Sentinels announce, by default an IP
+// address.
+//
+// Of redis-py's query keys db, username, password and, with TLS, ssl_cert_reqs
 // (required or none) are known; any other is a fault, because time limits and
 // retries have variables of their own. Special characters of a password
-// must be percent-encoded. Lists of Cluster nodes and redis+sentinel:// come
-// with a later version.
+// must be percent-encoded.
 //
 // # Streams
 //

@@ -2,7 +2,6 @@ package config
 
 import (
 	"maps"
-	"net"
 	"net/url"
 	"slices"
 	"strconv"
@@ -10,22 +9,36 @@ import (
 )
 
 // Endpoint is where and as whom to connect to Redis: the parts of a Redis
-// address.
+// address. One of Address, Cluster and Sentinels is set.
 type Endpoint struct {
-	Network  string // "tcp" or "unix"
-	Address  string // host:port, or the path of the socket
+	Network string // "tcp" or "unix"
+	Address string // host:port, or the path of the socket
+	// Cluster holds the host:port of some nodes of a Cluster, from which the
+	// others are learnt.
+	Cluster []string
+	// Sentinels holds the host:port of the Sentinels that know where Master is.
+	Sentinels []string
+	Master    string
+
 	Username string // "": the default user
 	Password Secret
 	DB       int
 
-	TLS        bool   // rediss
-	ServerName string // host that the certificate must name, with TLS
-	SkipVerify bool   // ssl_cert_reqs=none: take any certificate
+	// SentinelUsername and SentinelPassword are for the Sentinels themselves.
+	SentinelUsername string
+	SentinelPassword Secret
+
+	TLS bool // rediss
+	// ServerName is the host that the certificate must name, with TLS; "" with
+	// Cluster and Sentinels: the host of each address, as these tell it.
+	ServerName string
+	SkipVerify bool // ssl_cert_reqs=none: take any certificate
 }
 
 const (
-	wantRedisURL = "redis://[user:password@]host[:port][/db], rediss://… or unix://[user:password@]/path, special characters percent-encoded"
-	wantHTTPURL  = "http://host[:port]/path or https://host[:port]/path"
+	wantRedisURL = "redis://[user:password@]host[:port][/db], rediss://… or unix://[user:password@]/path, redis://…host[:port],host[:port] for a Cluster, " +
+		"or redis+sentinel://[user:password@]host[:port],host[:port]/master[/db], special characters percent-encoded"
+	wantHTTPURL = "http://host[:port]/path or https://host[:port]/path"
 )
 
 // Endpoint reads the address in URL, or the default one when URL is zero. The
@@ -49,12 +62,11 @@ func redisURLFault(got string) Fault {
 // parseEndpoint returns what is wrong with text as its shape, or "". Errors of
 // net/url are not passed on: they quote the URL.
 func parseEndpoint(text string) (endpoint Endpoint, got string) {
-	if scheme, rest, _ := strings.Cut(text, "://"); scheme == "redis+sentinel" {
-		return endpoint, "a Sentinel address, which comes with a later version"
-	} else if isNodeList(rest) {
-		return endpoint, "a list of Cluster nodes, which comes with a later version"
+	one, hosts := splitHosts(text)
+	if next, found := strings.CutSuffix(hosts[len(hosts)-1], ":"); found && len(hosts) > 1 && knownScheme(next) {
+		return endpoint, "a list of URLs; write scheme, user and password once, then host:port,host:port"
 	}
-	u, got := parseURL(text, "redis", "rediss", "unix")
+	u, got := parseURL(one, "redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
 	if got != "" {
 		return endpoint, got
 	}
@@ -63,27 +75,46 @@ func parseEndpoint(text string) (endpoint Endpoint, got string) {
 		password, _ := u.User.Password()
 		endpoint.Password = NewSecret(password)
 	}
-	path := u.Path
-	if u.Scheme == "unix" {
-		if u.Host != "" || len(path) < 2 {
+	scheme, sentinel := strings.CutSuffix(u.Scheme, "+sentinel")
+	endpoint.TLS = scheme == "rediss"
+	db := strings.TrimPrefix(u.Path, "/")
+	switch {
+	case scheme == "unix":
+		if u.Host != "" || len(u.Path) < 2 {
 			return endpoint, "a unix URL without an absolute path"
 		}
-		endpoint.Network, endpoint.Address = "unix", path
-		path = ""
-	} else {
-		if got := checkHost(u); got != "" {
+		endpoint.Network, endpoint.Address, db = "unix", u.Path, ""
+	case sentinel:
+		endpoint.Network = "tcp"
+		if endpoint.Sentinels, got = addresses(u, hosts, defaultSentinelPort); got != "" {
 			return endpoint, got
 		}
-		port := u.Port()
-		if port == "" {
-			port = defaultPort
+		endpoint.Master, db, _ = strings.Cut(db, "/")
+		if got := checkName(endpoint.Master); got != "" || endpoint.Master == "" {
+			return endpoint, "a Sentinel address without the name of a master as its path"
 		}
-		endpoint.Network, endpoint.Address = "tcp", net.JoinHostPort(u.Hostname(), port)
+	case len(hosts) > 1:
+		endpoint.Network = "tcp"
+		endpoint.Cluster, got = addresses(u, hosts, defaultPort)
+	default:
+		var only []string
+		if only, got = addresses(u, hosts, defaultPort); got == "" {
+			endpoint.Network, endpoint.Address = "tcp", only[0]
+		}
+		if endpoint.TLS {
+			endpoint.ServerName = u.Hostname()
+		}
 	}
-	if u.Scheme == "rediss" {
-		endpoint.TLS, endpoint.ServerName = true, u.Hostname()
+	if got != "" {
+		return endpoint, got
 	}
-	return endpoint, endpoint.readDB(strings.TrimPrefix(path, "/"), u.RawQuery)
+	if got := endpoint.readDB(db, u.RawQuery); got != "" {
+		return endpoint, got
+	}
+	if endpoint.DB != 0 && len(endpoint.Cluster) > 0 {
+		return endpoint, "a list of Cluster nodes with a database, of which a Cluster has only 0"
+	}
+	return endpoint, ""
 }
 
 // readDB reads the database number, which stands in the path or the query, and
@@ -106,11 +137,15 @@ func (e *Endpoint) readDB(db, rawQuery string) (got string) {
 			e.Username = values[0]
 		case key == "password" && e.Password.IsZero():
 			e.Password = NewSecret(values[0])
+		case key == "sentinel_username" && len(e.Sentinels) > 0:
+			e.SentinelUsername = values[0]
+		case key == "sentinel_password" && len(e.Sentinels) > 0:
+			e.SentinelPassword = NewSecret(values[0])
 		case key == "ssl_cert_reqs" && e.TLS && values[0] == "none":
 			e.SkipVerify = true
 		case key == "ssl_cert_reqs" && e.TLS && values[0] == "required":
 		default:
-			return "a URL with a query key or value that is not known here (known: db, username, password and, with rediss, ssl_cert_reqs=required or none)"
+			return "a URL with a query key or value that is not known here (known: db, username, password, with rediss ssl_cert_reqs=required or none, and with Sentinel sentinel_username and sentinel_password)"
 		}
 	}
 	if db == "" {
@@ -147,31 +182,6 @@ func parseURL(text string, schemes ...string) (u *url.URL, got string) {
 		return nil, "a URL with an unescaped character in its password"
 	}
 	return u, ""
-}
-
-// checkHost refuses a URL without host, and a port that no server can have.
-func checkHost(u *url.URL) (got string) {
-	switch host := u.Hostname(); {
-	case host == "":
-		return "a URL without host"
-	case strings.Contains(host, ":") && !strings.HasPrefix(u.Host, "["):
-		return "a URL with two ports"
-	}
-	if port := u.Port(); port != "" {
-		if _, ok := wholeNumber(port, 1, maxPort); !ok {
-			return "a URL with a port outside 1 to 65535"
-		}
-	}
-	return ""
-}
-
-// isNodeList tells whether the host part of a URL names several hosts. A comma
-// in the user part is a password's.
-func isNodeList(rest string) bool {
-	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
-		rest = rest[:end]
-	}
-	return strings.Contains(rest[strings.LastIndexByte(rest, '@')+1:], ",")
 }
 
 const (

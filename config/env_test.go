@@ -374,7 +374,7 @@ func TestError_has_a_line_for_each_fault(t *testing.T) {
 	_, err := config.FromEnv(env{"REDIS_ENABLED": "maybe", "REDIS_URL": "http://redis:6379", "REDIS_MAX_RETRIES": "many"}.get)
 	require.EqualError(t, err, strings.Join([]string{
 		"REDIS_ENABLED: got 5 letters, want true, 1, yes, y, on or enabled; or false, 0, no, n, off or disabled",
-		"REDIS_URL: got a URL with scheme http, want redis://[user:password@]host[:port][/db], rediss://… or unix://[user:password@]/path, special characters percent-encoded",
+		"REDIS_URL: got a URL with scheme http, want redis://[user:password@]host[:port][/db], rediss://… or unix://[user:password@]/path, redis://…host[:port],host[:port] for a Cluster, or redis+sentinel://[user:password@]host[:port],host[:port]/master[/db], special characters percent-encoded",
 		"REDIS_MAX_RETRIES: got 4 letters, want a whole number from 0",
 	}, "\n"))
 	var fault config.Fault

@@ -40,7 +40,8 @@ func (u URL) String() string {
 	if u.IsZero() {
 		return ""
 	}
-	parsed, err := url.Parse(u.Reveal())
+	one, hosts := splitHosts(u.Reveal())
+	parsed, err := url.Parse(one)
 	if err != nil || !knownScheme(parsed.Scheme) || parsed.Opaque != "" {
 		return hidden
 	}
@@ -54,7 +55,15 @@ func (u URL) String() string {
 	if parsed.User != nil {
 		b.WriteString(hidden + "@")
 	}
-	b.WriteString(parsed.Host + parsed.EscapedPath())
+	b.WriteString(parsed.Host)
+	for _, text := range hosts[1:] {
+		host, err := url.Parse("redis://" + text)
+		if err != nil {
+			return hidden
+		}
+		b.WriteString("," + host.Host)
+	}
+	b.WriteString(parsed.EscapedPath())
 	if parsed.RawQuery != "" {
 		b.WriteString("?" + hidden)
 	}
@@ -76,7 +85,7 @@ func (u URL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 // secret.
 func knownScheme(scheme string) bool {
 	switch scheme {
-	case "redis", "rediss", "unix", "redis+sentinel", "http", "https", "tcp", "ws", "wss", "amqp", "ftp", "file":
+	case "redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "http", "https", "tcp", "ws", "wss", "amqp", "ftp", "file":
 		return true
 	}
 	return false

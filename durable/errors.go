@@ -107,6 +107,8 @@ func fail(op, channel, group string, needs rights, err error) *Error {
 		e.Err = err
 	case errors.Is(err, redis.ErrClosed):
 		e.Refused, e.Err = true, fmt.Errorf("%w (the Redis client was closed before its user)", err)
+	case errors.Is(err, topology.ErrNotMaster):
+		e.Err = err
 	case isDial(err):
 		e.Err = fmt.Errorf("%w (is Redis running at this address?)", err)
 	case topology.IsNetwork(err):
@@ -120,9 +122,8 @@ func fail(op, channel, group string, needs rights, err error) *Error {
 
 // passes tells whether a refusal ends by itself.
 func passes(err error) bool {
-	return redis.IsLoadingError(err) || redis.IsMasterDownError(err) || redis.IsClusterDownError(err) ||
-		redis.IsReadOnlyError(err) || redis.IsTryAgainError(err) || redis.IsMaxClientsError(err) ||
-		redis.IsNoReplicasError(err) || redis.IsOOMError(err) || topology.IsMoved(err) ||
+	return redis.IsLoadingError(err) || redis.IsMasterDownError(err) ||
+		redis.IsMaxClientsError(err) || redis.IsNoReplicasError(err) || redis.IsOOMError(err) || topology.IsMoving(err) ||
 		redis.HasErrorPrefix(err, "BUSY ") || redis.HasErrorPrefix(err, "MISCONF")
 }
 

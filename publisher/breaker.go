@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/PitchConnect/fogispubsub/internal/topology"
 	"github.com/redis/go-redis/v9"
 	"github.com/sony/gobreaker/v2"
 )
@@ -36,9 +37,10 @@ type breaker struct {
 	recovered chan struct{}
 	closed    atomic.Uint64 // how often it closed
 
-	mu    sync.Mutex
-	cause error // why it opened last
-	since time.Time
+	mu      sync.Mutex
+	cause   error // why it opened last
+	since   time.Time
+	channel string // whose node to ask
 }
 
 func newBreaker(conn redis.UniversalClient) *breaker {
@@ -84,7 +86,7 @@ func (b *breaker) admit(ctx context.Context) (period uint64, ok bool) {
 
 // trip opens the breaker, unless it was closed since the message was admitted:
 // then the failure is older than the recovery.
-func (b *breaker) trip(period uint64, cause error) {
+func (b *breaker) trip(period uint64, channel string, cause error) {
 	if b.closed.Load() != period {
 		return
 	}
@@ -93,7 +95,7 @@ func (b *breaker) trip(period uint64, cause error) {
 		return // open already
 	}
 	b.mu.Lock()
-	b.cause, b.since = cause, time.Now()
+	b.cause, b.since, b.channel = cause, time.Now(), channel
 	b.mu.Unlock()
 	done(cause)
 }
@@ -107,12 +109,25 @@ func (b *breaker) probe(ctx context.Context, limit time.Duration) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if err := b.conn.Ping(ctx).Err(); err != nil && classify(err) != refused {
+	if err := b.ping(ctx); err != nil && classify(err) != refused {
+		topology.Refresh(ctx, b.conn, err)
 		done(err)
 		return false
 	}
 	done(nil)
 	return true
+}
+
+// ping asks the server that failed, of a cluster that of the channel.
+func (b *breaker) ping(ctx context.Context) error {
+	b.mu.Lock()
+	channel := b.channel
+	b.mu.Unlock()
+	node, err := topology.Node(ctx, b.conn, channel)
+	if err != nil {
+		return err
+	}
+	return node.Ping(ctx).Err()
 }
 
 // openSince tells since when Redis is left out.

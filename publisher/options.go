@@ -50,7 +50,9 @@ type Options struct {
 	// MaxRetries is how often a PUBLISH that failed is sent again, RetryDelay
 	// the pause before each time. Zero is [DefaultMaxRetries] and
 	// [DefaultRetryDelay]; negative is no retry and no pause. A retry that
-	// could not begin within the budget is not waited for.
+	// could not begin within the budget is not waited for. Attempts that met a
+	// server whose place another one was taking, of a Cluster or by a failover,
+	// follow after 50 ms, and for a second do not count.
 	MaxRetries int
 	RetryDelay time.Duration
 

@@ -37,6 +37,13 @@ const (
 	refused
 )
 
+// While another server takes the place of the one that was asked, attempts
+// follow each other so closely, and so many of them do not count as retries.
+const (
+	moveDelay = 50 * time.Millisecond
+	maxMoves  = 20
+)
+
 // toRedis brings a message to Redis within the budget, with so many retries.
 func (p *Publisher) toRedis(ctx, budget context.Context, l *lane, m *parcel, retries int) (r redisPart) {
 	if p.opts.Disabled {
@@ -47,6 +54,7 @@ func (p *Publisher) toRedis(ctx, budget context.Context, l *lane, m *parcel, ret
 		r.failures = []error{p.skipped()}
 		return r
 	}
+	moves := 0
 	for {
 		r.attempts++
 		n, streamID, kind, err := p.send(budget, l, m)
@@ -54,6 +62,9 @@ func (p *Publisher) toRedis(ctx, budget context.Context, l *lane, m *parcel, ret
 			r.receivers, r.streamID = n, streamID
 			r.tooFew = m.Type == message.TypeMatchUpdates && n < int64(p.opts.RequireReceivers)
 			r.delivered = streamID != "" || !r.tooFew
+			if r.tooFew {
+				topology.Reload(ctx, p.conn) // they may be counted elsewhere
+			}
 			if !r.delivered {
 				r.failures = append(r.failures, fmt.Errorf("%w: %d of the required %d are subscribed to %q (is the receiving service running?)",
 					ErrTooFewReceivers, n, p.opts.RequireReceivers, l.channel))
@@ -67,11 +78,15 @@ func (p *Publisher) toRedis(ctx, budget context.Context, l *lane, m *parcel, ret
 		if kind == refused {
 			return r
 		}
-		again := r.attempts <= retries && !(kind == unknown && p.opts.NoRetryOnTimeout) && !errors.Is(err, redis.ErrClosed)
+		if moves < maxMoves && topology.IsMoving(err) && pause(budget, moveDelay) {
+			moves++
+			continue
+		}
+		again := r.attempts-moves <= retries && !(kind == unknown && p.opts.NoRetryOnTimeout) && !errors.Is(err, redis.ErrClosed)
 		if !again || !p.waitRetry(budget) {
 			// That the caller gave up says nothing about Redis.
 			if ended(ctx) == nil {
-				p.breaker.trip(period, err)
+				p.breaker.trip(period, l.channel, err)
 			}
 			return r
 		}
@@ -95,6 +110,7 @@ func (p *Publisher) send(ctx context.Context, l *lane, m *parcel) (receivers int
 	}
 	receivers, err = p.publish(ctx, l.channel, m.WithoutStream().Body)
 	if err != nil {
+		topology.Refresh(ctx, p.conn, err)
 		kind = classify(err)
 		err = explain(err, kind, l.channel)
 	}
@@ -167,8 +183,8 @@ func classify(err error) outcome {
 	var answer redis.Error
 	if errors.As(err, &answer) {
 		switch {
-		case redis.IsLoadingError(err), redis.IsMasterDownError(err), redis.IsClusterDownError(err), redis.IsReadOnlyError(err),
-			redis.IsTryAgainError(err), redis.IsMaxClientsError(err), redis.IsNoReplicasError(err):
+		case redis.IsLoadingError(err), redis.IsMasterDownError(err), redis.IsMaxClientsError(err), redis.IsNoReplicasError(err),
+			topology.IsMoving(err):
 			return outage
 		}
 		return refused
@@ -176,7 +192,7 @@ func classify(err error) outcome {
 	// go-redis returns a context's error itself only while it waits for a
 	// connection; on a connection a deadline shows as the socket's time-out.
 	if errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, redis.ErrClosed) ||
-		err == context.DeadlineExceeded || err == context.Canceled {
+		errors.Is(err, topology.ErrNotMaster) || err == context.DeadlineExceeded || err == context.Canceled {
 		return outage
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
@@ -202,7 +218,7 @@ func explain(err error, kind outcome, channel string) error {
 			return errors.New(text)
 		}
 		return err
-	case err == context.Canceled:
+	case err == context.Canceled, errors.Is(err, topology.ErrNotMaster):
 		return err
 	case errors.Is(err, redis.ErrClosed):
 		return fmt.Errorf("%w (the Redis client was closed before its publisher)", err)

@@ -179,13 +179,16 @@ func TestPublisher_Publish_retriesSwitchedOff(t *testing.T) {
 // leaves no trace but the number of attempts.
 func TestPublisher_Publish_passingTroubles(t *testing.T) {
 	t.Parallel()
-	for _, reply := range []string{
-		"-LOADING Redis is loading the dataset in memory\r\n",
-		"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
-		"-READONLY You can't write against a read only replica.\r\n",
-		"-CLUSTERDOWN The cluster is down\r\n",
-		"-TRYAGAIN Multiple keys request during rehashing of slot\r\n",
-		"-ERR max number of clients reached\r\n",
+	const moving = 50 * time.Millisecond // another server takes over
+	for reply, pause := range map[string]time.Duration{
+		"-LOADING Redis is loading the dataset in memory\r\n":                                   time.Second,
+		"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n": time.Second,
+		"-READONLY You can't write against a read only replica.\r\n":                            moving,
+		"-CLUSTERDOWN The cluster is down\r\n":                                                  moving,
+		"-TRYAGAIN Multiple keys request during rehashing of slot\r\n":                          moving,
+		"-MOVED 866 192.0.2.7:7001\r\n":                                                         moving,
+		"-ASK 866 192.0.2.7:7001\r\n":                                                           moving,
+		"-ERR max number of clients reached\r\n":                                                time.Second,
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newServer()
@@ -195,11 +198,28 @@ func TestPublisher_Publish_passingTroubles(t *testing.T) {
 			require.NoError(t, err, reply)
 			require.Equal(t, publisher.RoutePubSub, receipt.Route)
 			require.Equal(t, 3, receipt.Attempts)
-			require.Equal(t, seconds(0, 1, 2), s.times("publish"))
+			require.Equal(t, []time.Duration{0, pause, 2 * pause}, s.times("publish"))
 			require.Equal(t, uint64(2), p.Stats().Retries)
 			require.Zero(t, p.Stats().UnknownOutcomes)
 		})
 	}
+}
+
+// A move that does not end is an outage like others: after a second of close
+// attempts the usual retries follow.
+func TestPublisher_Publish_movingTooLong(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, fallback := newServer(), &recorder{}
+		s.answer = func([]string) string { return "-MOVED 866 192.0.2.7:7001\r\n" }
+		p := newPublisher(t, s.client(t), publisher.Options{Fallback: fallback})
+		receipt, err := p.Publish(t.Context(), update("Åby IF"))
+		require.NoError(t, err)
+		require.Equal(t, publisher.RouteFallback, receipt.Route)
+		require.Equal(t, 20+1+publisher.DefaultMaxRetries, receipt.Attempts)
+		require.Equal(t, 4*time.Second, receipt.Elapsed)
+		require.True(t, p.Stats().BreakerOpen)
+	})
 }
 
 func TestPublisher_Publish_loadingTooLong(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/PitchConnect/fogispubsub/durable"
+	"github.com/PitchConnect/fogispubsub/internal/topology"
 	"github.com/PitchConnect/fogispubsub/message"
 )
 
@@ -143,6 +144,7 @@ var (
 	errSessionOver     = errors.New("the session is over")
 	errCallbackExit    = errors.New("a callback ended its goroutine")
 	errUnsubscribed    = errors.New("redis ended a subscription")
+	errNoServer        = errors.New("no server is known for it")
 )
 
 // causeOf classifies the error that ended a session.
@@ -175,7 +177,7 @@ func withoutContents(err error) error {
 	}
 	for _, harmless := range []error{
 		io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, redis.ErrClosed,
-		context.Canceled, context.DeadlineExceeded, errSessionOver,
+		context.Canceled, context.DeadlineExceeded, errSessionOver, errNoServer, topology.ErrNotMaster,
 	} {
 		if errors.Is(err, harmless) {
 			return err

@@ -84,7 +84,7 @@ func (s *session) connect() error {
 	o, err := topology.Options(s.ctx, s.k.run.s.conn, s.k.channels[0])
 	if err != nil {
 		topology.Refresh(s.ctx, s.k.run.s.conn, err)
-		return err
+		return fmt.Errorf("%w: %w", errNoServer, err)
 	}
 	if topology.BehindSentinel(o) {
 		topology.DemandMaster(o)

@@ -17,7 +17,8 @@ var ErrNotMaster = errors.New("the server that Sentinel named is not the master"
 func BehindSentinel(o *redis.Options) bool { return o.Addr == failoverAddr }
 
 // DemandMaster has every new connection under o fail with [ErrNotMaster] unless
-// its server is a master.
+// its server is a master, or a Sentinel: go-redis asks those under the same
+// options.
 func DemandMaster(o *redis.Options) {
 	before := o.OnConnect
 	o.OnConnect = func(ctx context.Context, cn *redis.Conn) error {
@@ -27,7 +28,7 @@ func DemandMaster(o *redis.Options) {
 			}
 		}
 		role, err := roleOf(ctx, cn)
-		if err == nil && role != "master" {
+		if err == nil && role != "master" && role != "sentinel" {
 			err = ErrNotMaster
 		}
 		return err

@@ -118,19 +118,6 @@ func Plain(o *redis.Options) {
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 }
 
-// Refresh has a cluster's client look for the slots anew after an error that
-// tells of a move.
-func Refresh(ctx context.Context, conn redis.UniversalClient, err error) {
-	if cluster, ok := conn.(*redis.ClusterClient); ok && (IsMoved(err) || IsNetwork(err) || redis.IsReadOnlyError(err)) {
-		cluster.ReloadState(ctx)
-	}
-}
-
-// IsMoved tells whether another node of the cluster has the slot.
-func IsMoved(err error) bool {
-	return redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "ASK")
-}
-
 // IsNetwork tells whether an error is about the connection and not about what
 // came over it.
 func IsNetwork(err error) bool {

@@ -1,0 +1,128 @@
+package fogispubsub
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/PitchConnect/fogispubsub/config"
+	"github.com/PitchConnect/fogispubsub/internal/topology"
+)
+
+// connect makes the client for the address of the settings. It does not dial.
+func connect(cfg config.Config, change func(*redis.Options)) (redis.UniversalClient, error) {
+	endpoint, err := cfg.Redis.Endpoint()
+	if err != nil {
+		return nil, fmt.Errorf("settings: %w", err)
+	}
+	o := redisOptions(cfg.Redis, endpoint)
+	if change != nil {
+		change(o)
+	}
+	if o.Dialer == nil && o.TLSConfig != nil {
+		o.Dialer = tlsDialer(o)
+	}
+	switch {
+	case len(endpoint.Cluster) > 0:
+		return newClusterClient(o, endpoint.Cluster), nil
+	case len(endpoint.Sentinels) > 0:
+		return newFailoverClient(o, endpoint), nil
+	}
+	return redis.NewClient(o), nil
+}
+
+// redisOptions gives the options of a connection that repeats no write by
+// itself and honours deadlines, as [publisher.New] and [subscriber.New] demand.
+func redisOptions(r config.Redis, endpoint config.Endpoint) *redis.Options {
+	o := &redis.Options{
+		Network:               endpoint.Network,
+		Addr:                  endpoint.Address,
+		Username:              endpoint.Username,
+		Password:              endpoint.Password.Reveal(),
+		DB:                    endpoint.DB,
+		DialTimeout:           r.ConnectionTimeout,
+		ReadTimeout:           r.SocketTimeout,
+		WriteTimeout:          r.SocketTimeout,
+		ContextTimeoutEnabled: true,
+		MaxRetries:            -1,
+		DialerRetries:         1,
+		DisableIdentity:       true,
+		// Its automatic mode looks the host up by DNS while a client is made.
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+	if endpoint.TLS {
+		o.TLSConfig = &tls.Config{
+			ServerName:         endpoint.ServerName,
+			InsecureSkipVerify: endpoint.SkipVerify, // only if the URL says ssl_cert_reqs=none
+			MinVersion:         tls.VersionTLS12,
+		}
+	}
+	return o
+}
+
+// tlsDialer heeds its context during the handshake, which that of go-redis does
+// not.
+func tlsDialer(o *redis.Options) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return (&tls.Dialer{NetDialer: &net.Dialer{Timeout: o.DialTimeout}, Config: o.TLSConfig}).DialContext
+}
+
+// newClusterClient has every node's client made of the same options.
+func newClusterClient(o *redis.Options, nodes []string) *redis.ClusterClient {
+	return redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs:                 nodes,
+		MaxRedirects:          -1,
+		MaxRetries:            o.MaxRetries,
+		ReadTimeout:           o.ReadTimeout,
+		WriteTimeout:          o.WriteTimeout,
+		ContextTimeoutEnabled: o.ContextTimeoutEnabled,
+		NewClient: func(node *redis.Options) *redis.Client {
+			own := *o
+			own.Addr, own.NodeAddress = node.Addr, node.NodeAddress
+			return redis.NewClient(&own)
+		},
+	})
+}
+
+// newFailoverClient has every connection ask the Sentinels for the master, and
+// given up if that is none.
+func newFailoverClient(o *redis.Options, endpoint config.Endpoint) *redis.Client {
+	topology.DemandMaster(o)
+	return redis.NewFailoverClient(&redis.FailoverOptions{
+		MasterName:                   endpoint.Master,
+		SentinelAddrs:                endpoint.Sentinels,
+		SentinelUsername:             endpoint.SentinelUsername,
+		SentinelPassword:             endpoint.SentinelPassword.Reveal(),
+		ClientName:                   o.ClientName,
+		Dialer:                       o.Dialer,
+		OnConnect:                    o.OnConnect,
+		Protocol:                     o.Protocol,
+		Username:                     o.Username,
+		Password:                     o.Password,
+		CredentialsProvider:          o.CredentialsProvider,
+		CredentialsProviderContext:   o.CredentialsProviderContext,
+		StreamingCredentialsProvider: o.StreamingCredentialsProvider,
+		DB:                           o.DB,
+		MaxRetries:                   o.MaxRetries,
+		DialTimeout:                  o.DialTimeout,
+		DialerRetries:                o.DialerRetries,
+		ReadTimeout:                  o.ReadTimeout,
+		WriteTimeout:                 o.WriteTimeout,
+		ContextTimeoutEnabled:        o.ContextTimeoutEnabled,
+		ReadBufferSize:               o.ReadBufferSize,
+		WriteBufferSize:              o.WriteBufferSize,
+		PoolFIFO:                     o.PoolFIFO,
+		PoolSize:                     o.PoolSize,
+		PoolTimeout:                  o.PoolTimeout,
+		MinIdleConns:                 o.MinIdleConns,
+		MaxIdleConns:                 o.MaxIdleConns,
+		MaxActiveConns:               o.MaxActiveConns,
+		ConnMaxIdleTime:              o.ConnMaxIdleTime,
+		ConnMaxLifetime:              o.ConnMaxLifetime,
+		TLSConfig:                    o.TLSConfig,
+		DisableIdentity:              o.DisableIdentity,
+	})
+}
