@@ -27,18 +27,17 @@ type Message[P Payload] struct {
 // when the envelope has another type than P or P cannot hold its payload.
 // The result keeps parts of the envelope's bytes alive (see [Match.Raw]).
 func As[P Payload](e *Envelope) (Message[P], error) {
-	var m Message[P]
 	if kind := reflect.TypeFor[P]().Kind(); kind == reflect.Pointer || kind == reflect.Interface {
-		return m, refuse("payload", "wanted as a pointer or an interface: name the payload's own type")
+		return Message[P]{}, refuse("payload", "wanted as a pointer or an interface: name the payload's own type")
 	}
-	if want := m.Payload.MessageType(); e.Type != want {
-		return m, refusef("type", "want %s, got another", want)
+	payload := new(P) // by itself: what read gets is allocated, and the head need not be
+	if want := (*payload).MessageType(); e.Type != want {
+		return Message[P]{}, refusef("type", "want %s, got another", want)
 	}
-	if err := e.read(&m.Payload); err != nil {
+	if err := e.read(payload); err != nil {
 		return Message[P]{}, err
 	}
-	m.Header = e.Header
-	return m, nil
+	return Message[P]{Header: e.Header, Payload: *payload}, nil
 }
 
 // read turns the payload into the value that p points to.
