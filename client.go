@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"log/slog"
 	"net/http"
 	"os"
@@ -11,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/PitchConnect/fogispubsub/config"
+	"github.com/PitchConnect/fogispubsub/durable"
 	"github.com/PitchConnect/fogispubsub/httpfallback"
 	"github.com/PitchConnect/fogispubsub/message"
 	"github.com/PitchConnect/fogispubsub/publisher"
@@ -33,6 +36,11 @@ type Options struct {
 	// Redis changes the options of every Redis connection before it is used,
 	// for a Dialer or TLS settings of one's own; nil: no change.
 	Redis func(*redis.Options)
+	// OpenOutbox opens the file of FOGIS_OUTBOX_PATH, as outbox.Open does; the
+	// root does not import that package, so that only who wants an outbox links
+	// its database. It is called by New; Close closes what it returned, if that
+	// has a Close.
+	OpenOutbox func(path string) (publisher.Outbox, error)
 	// Publisher and Subscriber set the two halves. What is zero here comes
 	// from the settings, then from the defaults.
 	Publisher  publisher.Options
@@ -45,6 +53,7 @@ type Client struct {
 	config     config.Config
 	logger     *slog.Logger
 	redis      *redis.Client
+	outbox     publisher.Outbox // opened here, else nil
 	fallback   *httpfallback.Client
 	publisher  *publisher.Publisher
 	subscriber *subscriber.Subscriber
@@ -90,13 +99,22 @@ func New(cfg config.Config, opts Options) (*Client, error) {
 			publishing.Fallback = c.fallback
 		}
 	}
+	if path := c.config.OutboxPath; path != "" && publishing.Outbox == nil {
+		if opts.OpenOutbox == nil {
+			return nil, errors.New("settings: FOGIS_OUTBOX_PATH is set, but this program opens no outbox; set Options.OpenOutbox, or unset the variable")
+		}
+		if c.outbox, err = opts.OpenOutbox(path); err != nil {
+			return nil, err
+		}
+		publishing.Outbox = c.outbox
+	}
 	c.redis = redis.NewClient(connection)
 	if c.publisher, err = publisher.New(c.redis, publishing); err != nil {
-		return nil, errors.Join(err, c.redis.Close())
+		return nil, errors.Join(err, c.Close())
 	}
 	c.subscriber, err = subscriber.New(connection, subscriberOptions(c.config, opts.Subscriber, c.logger))
 	if err != nil {
-		return nil, errors.Join(err, c.redis.Close())
+		return nil, errors.Join(err, c.Close())
 	}
 	c.report()
 	return c, nil
@@ -199,10 +217,21 @@ type Stats struct {
 // closed by [Client.Close] and never repeats a command by itself.
 func (c *Client) Redis() *redis.Client { return c.redis }
 
-// Close releases the connections. End Run first. It may be called repeatedly.
+// Replay reads what the stream of a type's channel holds, from a position on;
+// see [durable.Replay]. A type without a channel is an error.
+func (c *Client) Replay(ctx context.Context, t message.Type, from durable.Position) iter.Seq2[durable.Entry, error] {
+	return durable.Replay(ctx, c.redis, c.config.Channel(t), from)
+}
+
+// Close releases the connections, and the outbox that New opened. End Run
+// first. It may be called repeatedly.
 func (c *Client) Close() error {
-	if err := c.redis.Close(); err != nil && !errors.Is(err, redis.ErrClosed) {
-		return fmt.Errorf("close the Redis client: %w", err)
+	var err error
+	if file, ok := c.outbox.(io.Closer); ok {
+		err = file.Close()
 	}
-	return nil
+	if closing := c.redis.Close(); closing != nil && !errors.Is(closing, redis.ErrClosed) {
+		err = errors.Join(err, fmt.Errorf("close the Redis client: %w", closing))
+	}
+	return err
 }

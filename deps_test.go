@@ -45,12 +45,12 @@ var importTable = []importRule{
 	{"health", []string{goredis}, []string{"net/http", "os", "testing"}},
 	{"outbox", []string{"./message", bbolt}, []string{"context", "net", "net/http", "testing"}},
 	{"httpfallback", []string{"./message"}, []string{"os", "testing"}},
-	{"publisher", []string{"./message", goredis, gobreaker, backoff}, []string{"net/http", "testing"}},
+	{"publisher", []string{"./message", "./durable", goredis, gobreaker}, []string{"net/http", "testing"}},
 	{"subscriber", []string{"./message", "./durable", goredis, backoff}, []string{"net/http", "testing"}},
-	{".", []string{"./message", "./config", "./health", "./httpfallback", "./publisher", "./subscriber", goredis}, []string{"testing"}},
+	{".", []string{"./message", "./config", "./durable", "./health", "./httpfallback", "./publisher", "./subscriber", goredis}, []string{"testing"}},
 	{"devserver", []string{miniredis}, []string{"testing"}},
 	{"pubsubtest", []string{"./message", "./devserver"}, nil},
-	{"cmd/fogis-pubsub", []string{"./.", "./message", "./config", "./health", "./httpfallback", "./publisher", "./subscriber", "./devserver", goredis}, []string{"testing"}},
+	{"cmd/fogis-pubsub", []string{"./.", "./message", "./config", "./durable", "./outbox", "./health", "./httpfallback", "./publisher", "./subscriber", "./devserver", goredis}, []string{"testing"}},
 	{"examples/*", []string{"./.", "./message", "./config", "./httpfallback", "./publisher", "./subscriber", "./devserver", goredis}, []string{"testing"}},
 
 	// For tests and measurements only: nothing above imports them.

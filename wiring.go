@@ -70,6 +70,13 @@ func publisherOptions(cfg config.Config, o publisher.Options, logger *slog.Logge
 	setZero(&o.RetryDelay, cfg.Redis.RetryDelay)
 	setZero(&o.Logger, logger)
 	o.Channels = channels(cfg, o.Channels)
+	if o.Durable == (publisher.DurableOptions{}) && cfg.Durable.Mode != config.DurableOff {
+		o.Durable = publisher.DurableOptions{
+			Mode:   publisher.DurableMode(cfg.Durable.Mode),
+			MaxAge: cfg.Durable.MaxAge, MaxLen: cfg.Durable.MaxLen, MaxBytes: cfg.Durable.MaxBytes,
+			NoRepeat: cfg.Durable.NoLegacyRepeat,
+		}
+	}
 	o.NoRetryOnTimeout = o.NoRetryOnTimeout || cfg.Redis.NoRetryOnTimeout
 	o.Disabled = o.Disabled || cfg.Redis.Disabled
 	return o
@@ -80,6 +87,11 @@ func subscriberOptions(cfg config.Config, o subscriber.Options, logger *slog.Log
 	setZero(&o.ProbeInterval, cfg.Redis.HealthCheckInterval)
 	setZero(&o.Logger, logger)
 	o.ChannelNames = channels(cfg, o.ChannelNames)
+	if o.Durable.Group == "" {
+		if o.Durable.Group = cfg.Group(); o.Durable.Group != "" {
+			o.Durable.Auto = o.Durable.Auto || cfg.Durable.Mode == config.DurableAuto
+		}
+	}
 	o.NoReconnect = o.NoReconnect || cfg.Redis.NoReconnect
 	o.Disabled = o.Disabled || cfg.Redis.Disabled
 	return o

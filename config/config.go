@@ -33,6 +33,10 @@ type Config struct {
 	Redis    Redis
 	Channels Channels
 	Fallback Fallback
+	Durable  Durable
+
+	// OutboxPath is the file that keeps what Redis did not take. "" means none.
+	OutboxPath string
 
 	// RequireReceivers is how many listeners Redis must report for match
 	// updates before they count as delivered. Zero means 1; negative: none
@@ -104,6 +108,41 @@ type Fallback struct {
 	Timeout time.Duration
 }
 
+// DurableMode says whether messages are kept in Redis streams.
+type DurableMode string
+
+// The modes.
+const (
+	DurableOff  DurableMode = ""     // published only
+	DurableAuto DurableMode = "auto" // kept, unless the server has no streams
+	DurableOn   DurableMode = "on"   // kept; a server without streams is an error
+)
+
+// Durable says how messages are kept, so that those who were down get them
+// later. The group that reads them is named by ServiceName.
+type Durable struct {
+	Mode DurableMode
+	// MaxAge, MaxLen and MaxBytes bound each stream. Zero means 168 h, 1 000
+	// and 96 MiB; negative: no bound.
+	MaxAge   time.Duration
+	MaxLen   int
+	MaxBytes int64
+	// NoLegacyRepeat ends the repeat of the newest snapshot for listeners that
+	// come later (FOGIS_LEGACY_REPEAT=false).
+	NoLegacyRepeat bool
+}
+
+// Group is the group that reads the streams for this process: ServiceName, or
+// "" while messages are not kept or the service has no name of its own. Two
+// services of one group would share the messages, and each would miss what the
+// other one got.
+func (c Config) Group() string {
+	if c.Durable.Mode == DurableOff || c.ServiceName == defaultServiceName {
+		return ""
+	}
+	return c.ServiceName
+}
+
 // WithDefaults returns a copy of c in which every zero field that has a
 // default holds it. Fields that mean "off" by a negative number keep it.
 func (c Config) WithDefaults() Config {
@@ -163,6 +202,9 @@ func (c Config) Warnings() []string {
 	}
 	if t := c.Redis.HealthCheckInterval; t > 0 && t < 10*time.Second {
 		warnings = append(warnings, fmt.Sprintf("REDIS_HEALTH_CHECK_INTERVAL is %s: every subscriber probes that often; 10s or more is usual", t))
+	}
+	if c.Durable.Mode == DurableAuto && (c.ServiceName == "" || c.ServiceName == defaultServiceName) {
+		warnings = append(warnings, "FOGIS_SERVICE_NAME is not set: without a name of its own this process reads no streams, and what comes while it is down is not handled later")
 	}
 	return warnings
 }

@@ -38,6 +38,12 @@ var variables = [...]string{
 	"FOGIS_FALLBACK_BATCH_SIZE",
 	"FOGIS_FALLBACK_TIMEOUT",
 	"FOGIS_REQUIRE_RECEIVERS",
+	"REDIS_DURABLE",
+	"REDIS_STREAM_MAX_AGE",
+	"REDIS_STREAM_MAX_LEN",
+	"REDIS_STREAM_MAX_BYTES",
+	"FOGIS_LEGACY_REPEAT",
+	"FOGIS_OUTBOX_PATH",
 }
 
 // FromEnv reads the settings that the package's table names through getenv,
@@ -69,6 +75,8 @@ func FromEnv(getenv func(string) string) (Config, error) {
 	c.Fallback.BatchSize, _ = r.number("FOGIS_FALLBACK_BATCH_SIZE", 1, wantBatch)
 	c.Fallback.Timeout, _ = r.duration("FOGIS_FALLBACK_TIMEOUT", notZero)
 	c.RequireReceivers = r.requireReceivers()
+	c.Durable = r.durable()
+	c.OutboxPath = r.text("FOGIS_OUTBOX_PATH")
 
 	c.Ineffective = r.ineffective
 	if err := newError(r.allFaults(c)); err != nil {
@@ -217,12 +225,14 @@ func (r *reader) duration(variable string, zero zeroTime) (d time.Duration, set 
 	return d, true
 }
 
-func parseDuration(value string) (time.Duration, bool) {
+func parseDuration(value string) (time.Duration, bool) { return parseTime(value, maxDuration) }
+
+func parseTime(value string, most time.Duration) (time.Duration, bool) {
 	if only(value, func(r rune) bool { return r == '.' || '0' <= r && r <= '9' }) {
 		value += "s"
 	}
 	d, err := time.ParseDuration(value)
-	return d, err == nil && d >= 0 && d <= maxDuration
+	return d, err == nil && d >= 0 && d <= most
 }
 
 // number reads a whole number without sign; set is false when it is unset or
@@ -250,6 +260,29 @@ func (r *reader) requireReceivers() int {
 		r.fault("FOGIS_REQUIRE_RECEIVERS", value, "a whole number; 0 means 1, a negative one that none is needed")
 	}
 	return int(n)
+}
+
+func (r *reader) durable() (d Durable) {
+	before := len(r.faults)
+	if strings.EqualFold(r.text("REDIS_DURABLE"), "auto") {
+		d.Mode = DurableAuto
+	} else if on, _ := r.toggle("REDIS_DURABLE"); on {
+		d.Mode = DurableOn
+	} else if len(r.faults) > before {
+		r.faults[before].Want = wantMode
+	}
+	if value := r.text("REDIS_STREAM_MAX_AGE"); value != "" {
+		age, ok := parseTime(value, maxAge)
+		if !ok {
+			r.fault("REDIS_STREAM_MAX_AGE", value, wantAge)
+		}
+		d.MaxAge = offIfZero(age, ok)
+	}
+	d.MaxLen = offIfZero(r.number("REDIS_STREAM_MAX_LEN", 0, "a whole number from 0"))
+	bytes, set := r.number("REDIS_STREAM_MAX_BYTES", 0, "a whole number of bytes from 0 to 2147483647")
+	d.MaxBytes = int64(offIfZero(bytes, set))
+	d.NoLegacyRepeat = r.off("FOGIS_LEGACY_REPEAT")
+	return d
 }
 
 // offIfZero turns a set zero into the negative number that means "off" in a

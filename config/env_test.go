@@ -431,3 +431,33 @@ func TestConfig_Warnings_names_what_looks_wrong(t *testing.T) {
 		}
 	}
 }
+
+func TestFromEnv_durable(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, config.Durable{}, read(t, env{}).Durable)
+	c := read(t, env{
+		"REDIS_DURABLE": "Auto", "REDIS_STREAM_MAX_AGE": "48h", "REDIS_STREAM_MAX_LEN": "20", "REDIS_STREAM_MAX_BYTES": "0",
+		"FOGIS_LEGACY_REPEAT": "off", "FOGIS_OUTBOX_PATH": "/var/lib/fogis/outbox", "FOGIS_SERVICE_NAME": "calendar",
+	})
+	require.Equal(t, config.Durable{Mode: config.DurableAuto, MaxAge: 48 * time.Hour, MaxLen: 20, MaxBytes: -1, NoLegacyRepeat: true}, c.Durable)
+	require.Equal(t, "/var/lib/fogis/outbox", c.OutboxPath)
+	require.Equal(t, "calendar", c.Group())
+	require.Empty(t, c.Warnings())
+	require.Equal(t, config.DurableOn, read(t, env{"REDIS_DURABLE": "yes", "FOGIS_SERVICE_NAME": "calendar"}).Durable.Mode)
+}
+
+// Two services that read as one group would each miss what the other one got.
+func TestFromEnv_durable_needsANameOfItsOwn(t *testing.T) {
+	t.Parallel()
+	c := read(t, env{"REDIS_DURABLE": "auto"})
+	require.Empty(t, c.Group())
+	require.Len(t, c.Warnings(), 1)
+	_, err := config.FromEnv(env{"REDIS_DURABLE": "true"}.get)
+	require.ErrorContains(t, err, "FOGIS_SERVICE_NAME")
+	for variable, value := range map[string]string{
+		"REDIS_DURABLE": "maybe", "REDIS_STREAM_MAX_AGE": "9000h", "REDIS_STREAM_MAX_LEN": "-1", "REDIS_STREAM_MAX_BYTES": "1GB", "FOGIS_LEGACY_REPEAT": "2",
+	} {
+		_, err := config.FromEnv(env{variable: value}.get)
+		require.ErrorContains(t, err, variable)
+	}
+}

@@ -9,6 +9,10 @@ import (
 
 const (
 	maxDuration = 24 * time.Hour
+	maxAge      = 366 * 24 * time.Hour
+	wantAge     = "seconds as 600, or a time as 168h, at most 8784h, 0 for no bound"
+	wantMode    = "auto, or a switch: true, 1, yes, y, on or enabled; or false, 0, no, n, off or disabled"
+	wantGroup   = "a name of its own for this service, which its instances share: with REDIS_DURABLE it is the group that reads the streams"
 	wantName    = "a name without white space, control characters, { and }"
 	wantToken   = "visible ASCII characters without spaces"
 	wantBatch   = "a whole number from 1"
@@ -55,6 +59,9 @@ func (c Config) faults() []Fault {
 
 	c.channelFaults(add)
 	add("FOGIS_SERVICE_NAME", "ServiceName", checkName(c.ServiceName), wantName)
+	if c.Durable.Mode == DurableOn && (c.ServiceName == "" || c.ServiceName == defaultServiceName) {
+		add("FOGIS_SERVICE_NAME", "ServiceName", "none", wantGroup)
+	}
 
 	if !c.Fallback.URL.IsZero() {
 		add("FOGIS_FALLBACK_URL", "Fallback.URL", checkFallbackURL(c.Fallback.URL.Reveal()), wantHTTPURL)
@@ -64,6 +71,17 @@ func (c Config) faults() []Fault {
 		add("FOGIS_FALLBACK_BATCH_SIZE", "Fallback.BatchSize", "a negative number", wantBatch)
 	}
 	addTime("FOGIS_FALLBACK_TIMEOUT", "Fallback.Timeout", c.Fallback.Timeout, notZero)
+	switch c.Durable.Mode {
+	case DurableOff, DurableAuto, DurableOn:
+	default:
+		add("REDIS_DURABLE", "Durable.Mode", shape(string(c.Durable.Mode)), wantMode)
+	}
+	if c.Durable.MaxAge > maxAge {
+		add("REDIS_STREAM_MAX_AGE", "Durable.MaxAge", "a time above 8784h", wantAge)
+	}
+	if strings.ContainsFunc(c.OutboxPath, unicode.IsControl) || !utf8.ValidString(c.OutboxPath) {
+		add("FOGIS_OUTBOX_PATH", "OutboxPath", shape(c.OutboxPath)+" with control characters", "the path of a file in a directory that exists")
+	}
 	return faults
 }
 

@@ -166,6 +166,8 @@ func (c *Client) GoString() string { return fmt.Sprintf("httpfallback.Client(%s)
 // A receiver that takes no whole envelopes gets match updates only. Another
 // type is then refused before anything is sent.
 //
+// A message with a StreamID is sent with it in the header Fogis-Stream-ID.
+//
 // m.Body may be read for a moment after Notify has returned, when a receiver
 // answers before it has read everything: do not change it.
 //

@@ -60,12 +60,15 @@ func TestClient_Notify_wholeEnvelope(t *testing.T) {
 	t.Parallel()
 	rec := &recorder{whole: true}
 	c := client(t, serve(t, rec), httpfallback.Options{Token: token})
-	for _, m := range []message.Outgoing{snapshot(40), status()} {
+	kept := snapshot(40)
+	kept.StreamID = "1935846000000-1"
+	for _, m := range []message.Outgoing{kept, status()} {
 		require.NoError(t, c.Notify(t.Context(), m))
 	}
 	posts := rec.got(http.MethodPost)
 	require.Len(t, posts, 2)
-	for i, m := range []message.Outgoing{snapshot(40), status()} {
+	for i, m := range []message.Outgoing{kept, status()} {
+		require.Equal(t, m.StreamID, posts[i].header.Get("Fogis-Stream-ID"))
 		require.Equal(t, string(m.Body), string(posts[i].body), "as it was published")
 		require.Equal(t, envelopeType, posts[i].header.Get("Content-Type"))
 		require.Equal(t, m.ID, posts[i].header.Get("Idempotency-Key"))

@@ -45,6 +45,9 @@ func (d *delivery) attempt(ctx context.Context) outcome {
 	// Idempotency-Key by itself, at once and uncounted, when a connection that
 	// was used before breaks.
 	req.Header.Set("Idempotency-Key", d.key())
+	if d.msg.StreamID != "" {
+		req.Header.Set("Fogis-Stream-ID", d.msg.StreamID)
+	}
 	req.Header.Set("Content-Type", "application/json")
 	if d.form == whole {
 		req.Header.Set("Content-Type", mediaType)

@@ -24,6 +24,9 @@ type Header struct {
 	// Stream tells that the publisher has put the message into the channel's
 	// stream too, so that a durable subscriber gets it from there.
 	Stream bool
+	// Repeat tells that the publisher sends a snapshot once more, under the ID
+	// that it had: for listeners that were not there the first time.
+	Repeat bool
 
 	// Channel is the Redis channel on which the message arrived, or the one
 	// named by the caller of Dispatch. Not on the wire.

@@ -12,7 +12,7 @@ type layout struct {
 	typ, event                     span
 	schema                         span
 	seq, part                      span
-	test, stream                   bool
+	test, stream, repeat           bool
 
 	whole   contents // the message itself, for the forms without payload
 	payload contents
@@ -91,6 +91,9 @@ func (l *layout) member(s *scanner, key []byte, at int) int {
 		part = &l.part
 	case "stream":
 		l.stream = at < len(s.data) && s.data[at] == 't'
+		return s.value(at, 1)
+	case "repeat":
+		l.repeat = at < len(s.data) && s.data[at] == 't'
 		return s.value(at, 1)
 	case "test":
 		l.test = at < len(s.data) && s.data[at] == 't'
@@ -187,7 +190,7 @@ func (l *layout) fill(e *Envelope) error {
 	h.Source = wellKnown(l.source)
 	h.Version = wellKnown(l.version)
 	h.Timestamp = parseTimestamp(textOf(l.timestamp), e.zone)
-	h.Seq, h.Part, h.Stream = readSeq(l.seq), readPart(l.part), l.stream
+	h.Seq, h.Part, h.Stream, h.Repeat = readSeq(l.seq), readPart(l.part), l.stream, l.repeat
 	if err := l.findType(e); err != nil {
 		return err
 	}

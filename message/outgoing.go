@@ -18,11 +18,14 @@ type Outgoing struct {
 	// Body is the envelope's JSON. Who holds an Outgoing must not change it
 	// and must not keep it beyond the call unless the giver says so.
 	Body []byte
+	// StreamID is the message's place in its channel's stream, for a message
+	// that takes another route though the stream has it; else "".
+	StreamID string
 }
 
 // AppendEncode validates p and appends the envelope of h and p to dst. Of h
-// it uses ID, Source, Timestamp.Time (UTC, microseconds), Seq and Part; type
-// and versions come from p. The result is UTF-8 without HTML escaping and
+// it uses ID, Source, Timestamp.Time (UTC, microseconds), Seq, Part, Stream and
+// Repeat; type and versions come from p. The result is UTF-8 without HTML escaping and
 // without null where the Python services expect a value; it is one line,
 // unless a Raw holds line breaks: Raw is copied byte for byte.
 //
@@ -114,7 +117,14 @@ func (h *Header) validate() error {
 
 // appendHead writes everything before the payload; the object stays open.
 func appendHead(dst []byte, h *Header) []byte {
-	dst = append(dst, `{"message_id":`...)
+	switch {
+	case h.Stream:
+		dst = append(append(dst, streamMark...), `"message_id":`...)
+	case h.Repeat:
+		dst = append(append(dst, repeatMark...), `"message_id":`...)
+	default:
+		dst = append(dst, `{"message_id":`...)
+	}
 	dst = appendString(dst, h.ID)
 	dst = append(dst, `,"timestamp":`...)
 	dst = appendTime(dst, h.Timestamp.Time)

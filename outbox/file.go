@@ -113,8 +113,34 @@ func (f *File) Put(m message.Outgoing, after string) error {
 // the fallback took it already, after is what Put or SetAfter said. m is the
 // caller's; its ID is "" when the queues are empty.
 func (f *File) Head(types ...message.Type) (m message.Outgoing, after string, http bool, err error) {
-	var r Record
-	err = f.view("head", func(tx *bbolt.Tx) error {
+	r, err := f.first("head", types, func(queue *bbolt.Bucket) (key, head []byte) { return queue.Cursor().First() })
+	return r.Outgoing, r.After, r.HTTP, err
+}
+
+// Unposted returns the record that was put first among those of the given types
+// which the fallback did not take. m is the caller's; its ID is "" when there is
+// none.
+func (f *File) Unposted(types ...message.Type) (m message.Outgoing, err error) {
+	r, err := f.first("unposted", types, firstUnposted)
+	return r.Outgoing, err
+}
+
+// firstUnposted looks through the heads of a queue. Those in front are posted
+// already, mostly.
+func firstUnposted(queue *bbolt.Bucket) (key, head []byte) {
+	cursor := queue.Cursor()
+	for key, head = cursor.First(); key != nil; key, head = cursor.Next() {
+		if key[len(key)-1] == headPart && (len(head) < headSize || head[4]&flagHTTP == 0) {
+			break
+		}
+	}
+	return key, head
+}
+
+// first returns the record that was put first among those that find gives for
+// the queues of the types; a zero one if it gives none.
+func (f *File) first(op string, types []message.Type, find func(*bbolt.Bucket) (key, head []byte)) (r Record, err error) {
+	err = f.view(op, func(tx *bbolt.Tx) error {
 		var queue *bbolt.Bucket
 		var key, head []byte
 		var typ message.Type
@@ -123,21 +149,22 @@ func (f *File) Head(types ...message.Type) (m message.Outgoing, after string, ht
 			if bucket == nil {
 				continue
 			}
-			if k, v := bucket.Cursor().First(); k != nil && (key == nil || bytes.Compare(k, key) < 0) {
+			if k, v := find(bucket); k != nil && (key == nil || bytes.Compare(k, key) < 0) {
 				queue, key, head, typ = bucket, k, v, t
 			}
 		}
 		if key == nil {
 			return nil
 		}
-		r, err = readRecord(typ, queue, key, head)
-		r.Body = append([]byte{}, r.Body...)
-		return err
+		found, err := readRecord(typ, queue, key, head)
+		if err != nil {
+			return err
+		}
+		found.Body = append([]byte{}, found.Body...)
+		r = found
+		return nil
 	})
-	if err != nil {
-		return message.Outgoing{}, "", false, err
-	}
-	return r.Outgoing, r.After, r.HTTP, nil
+	return r, err
 }
 
 // MarkHTTP records that the fallback took a message. A message that is not in
@@ -214,6 +241,10 @@ func (f *File) Stats(types ...message.Type) Stats {
 	defer f.mu.Unlock()
 	return f.index.stats(types)
 }
+
+// Len tells how many records wait in the queues of the given types, or in all
+// when none is given. It reads no file and does not fail.
+func (f *File) Len(types ...message.Type) int { return f.Stats(types...).Len }
 
 // Types returns the types that have a record, sorted.
 func (f *File) Types() []message.Type {

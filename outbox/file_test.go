@@ -44,6 +44,33 @@ func TestFile_Head_isWhatWasPutFirst(t *testing.T) {
 	require.Equal(t, body(9), m.Body, "the body is the caller's")
 }
 
+func TestFile_Unposted_passesWhatTheFallbackTook(t *testing.T) {
+	t.Parallel()
+	f := open(t, newPath(t))
+	m, err := f.Unposted(updates, status)
+	require.NoError(t, err)
+	require.Zero(t, m)
+	order := []message.Type{status, updates, updates, status}
+	for n, typ := range order {
+		put(t, f, typ, n)
+	}
+	require.Equal(t, len(order), f.Len())
+	require.Equal(t, 2, f.Len(status))
+	for n, typ := range order {
+		m, err = f.Unposted(updates, status)
+		require.NoError(t, err)
+		require.Equal(t, outgoing(typ, n), m)
+		require.NoError(t, f.MarkHTTP(m.Type, m.ID))
+	}
+	m, err = f.Unposted(updates, status)
+	require.NoError(t, err)
+	require.Zero(t, m)
+	head, _, http, err := f.Head(updates, status)
+	require.NoError(t, err)
+	require.True(t, http)
+	require.Equal(t, outgoing(status, 0), head, "all are there still")
+}
+
 func TestFile_Head_ofSeveralQueuesKeepsTheOrderOfPutting(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)

@@ -59,10 +59,11 @@ func lock(path string) (*os.File, error) {
 	return f, nil
 }
 
-// unlock gives the lock back.
+// unlock gives the lock back. Closing the file does that too, but not while a
+// process that was just forked from this one still has it open.
 func unlock(f *os.File) error {
 	_ = f.Truncate(0)
-	return f.Close()
+	return errors.Join(release(f), f.Close())
 }
 
 // readHolder returns who says to have the lock; zero if nobody does, or one

@@ -24,6 +24,8 @@ func tryLock(f *os.File) error {
 	}
 }
 
+func release(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
+
 // lives tells whether there is such a process.
 func lives(pid int) bool {
 	err := syscall.Kill(pid, 0)

@@ -32,7 +32,9 @@ type breaker struct {
 	conn   redis.UniversalClient
 	state  *gobreaker.TwoStepCircuitBreaker[struct{}]
 	opened chan struct{} // wakes Run
-	closed atomic.Uint64 // how often it closed
+	// recovered wakes the part of Run that empties the outbox.
+	recovered chan struct{}
+	closed    atomic.Uint64 // how often it closed
 
 	mu    sync.Mutex
 	cause error // why it opened last
@@ -40,7 +42,7 @@ type breaker struct {
 }
 
 func newBreaker(conn redis.UniversalClient) *breaker {
-	b := &breaker{conn: conn, opened: make(chan struct{}, 1)}
+	b := &breaker{conn: conn, opened: make(chan struct{}, 1), recovered: make(chan struct{}, 1)}
 	b.state = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		// gobreaker waits for longer than Timeout; a second is to be enough.
 		Timeout:     openFor - time.Nanosecond,
@@ -55,6 +57,10 @@ func newBreaker(conn redis.UniversalClient) *breaker {
 				}
 			case gobreaker.StateClosed:
 				b.closed.Add(1)
+				select {
+				case b.recovered <- struct{}{}:
+				default:
+				}
 			}
 		},
 	})
@@ -126,25 +132,21 @@ func (b *breaker) why() (since time.Time, cause error) {
 	return b.since, b.cause
 }
 
-// Run looks after Redis until ctx ends, and then returns nil within a second:
-// whenever Redis was found not to work it sends a PING a second later, waits
-// for the answer for a second at most, and so on; the first answer lets
-// messages through again. Without Run the first Publish after a second sends
-// that PING, for at most 40 ms, which a distant Redis behind TLS may not meet.
-// A disabled Publisher's Run only waits. Call it once at a time.
-func (p *Publisher) Run(ctx context.Context) error {
-	b := p.breaker
+// watch sends a PING a second after Redis was found not to work, waits for the
+// answer for a second at most, and so on: the first answer lets messages
+// through again.
+func (b *breaker) watch(ctx context.Context) {
 	for {
 		if b.state.State() == gobreaker.StateClosed {
 			select {
 			case <-ctx.Done():
-				return nil
+				return
 			case <-b.opened:
 				continue
 			}
 		}
 		if !b.probe(ctx, pingInRun) && !pause(ctx, openFor) {
-			return nil
+			return
 		}
 	}
 }

@@ -42,7 +42,7 @@ func TestPublisher_Publish_openBreakerSkipsRedis(t *testing.T) {
 		time.Sleep(time.Second - time.Nanosecond)
 		receipt, err := p.Publish(t.Context(), update("Östra BK"))
 		require.NoError(t, err)
-		require.Equal(t, publisher.Receipt{ID: receipt.ID, Route: publisher.RouteFallback}, receipt, "Redis was not asked")
+		require.Equal(t, publisher.Receipt{ID: receipt.ID, Route: publisher.RouteFallback, Fallback: publisher.FallbackAccepted}, receipt, "Redis was not asked")
 		require.Empty(t, s.got)
 
 		// The first message after a second pays a PING, and goes to Redis.
@@ -103,7 +103,7 @@ func TestPublisher_Run_pingsEverySecondWhileOpen(t *testing.T) {
 		require.Equal(t, seconds(1, 2, 3), s.times("ping"))
 		receipt, err := p.Publish(t.Context(), update("Östra BK"))
 		require.NoError(t, err)
-		require.Equal(t, publisher.Receipt{ID: receipt.ID, Route: publisher.RouteFallback}, receipt, "no message pays for the breaker")
+		require.Equal(t, publisher.Receipt{ID: receipt.ID, Route: publisher.RouteFallback, Fallback: publisher.FallbackAccepted}, receipt, "no message pays for the breaker")
 
 		s.set(func(s *server) { s.answer = nil })
 		time.Sleep(time.Second)

@@ -17,7 +17,7 @@ var ErrTooFewReceivers = errors.New("too few receivers")
 // [message.ErrInvalid] for a message that nothing was done with, to the
 // context's error when the caller's context ended the attempts, to
 // [ErrTooFewReceivers], to the errors of go-redis and the network, to that of
-// the fallback. It holds nothing of the message's content, and no password.
+// the fallback, to that of the outbox. It holds nothing of the message's content, and no password.
 type Error struct {
 	ID      string // "" when the message was refused before it got one
 	Type    message.Type
@@ -34,6 +34,9 @@ type Error struct {
 	Redis []error
 	// Fallback is the fallback's failure; nil when it was not asked.
 	Fallback error
+	// Outbox is why the outbox did not take the message; nil when it was not
+	// asked.
+	Outbox error
 	// Err is what else ended the publish: the refusal of the message or the
 	// context's error.
 	Err error
@@ -70,8 +73,11 @@ func (e *Error) Error() string {
 	}
 	if e.Fallback != nil {
 		part("fallback: " + e.Fallback.Error())
-	} else if len(e.Redis) > 0 && e.Err == nil {
+	} else if len(e.Redis) > 0 && e.Err == nil && e.Outbox == nil {
 		part("no fallback for this type")
+	}
+	if e.Outbox != nil {
+		part(e.Outbox.Error())
 	}
 	if e.Unknown {
 		part("it may have been delivered all the same")
@@ -81,13 +87,15 @@ func (e *Error) Error() string {
 
 // Unwrap returns every cause.
 func (e *Error) Unwrap() []error {
-	causes := make([]error, 0, len(e.Redis)+2)
+	causes := make([]error, 0, len(e.Redis)+3)
 	if e.Err != nil {
 		causes = append(causes, e.Err)
 	}
 	causes = append(causes, e.Redis...)
-	if e.Fallback != nil {
-		causes = append(causes, e.Fallback)
+	for _, err := range []error{e.Fallback, e.Outbox} {
+		if err != nil {
+			causes = append(causes, err)
+		}
 	}
 	return causes
 }

@@ -16,6 +16,9 @@ const keepBuffer = 1 << 20
 // fields are the holder's.
 type lane struct {
 	channel string
+	// types are those of the channel, sorted; postable those of them that have
+	// a fallback.
+	types, postable []message.Type
 	// token is the lock: a channel and not a mutex, because it is held over
 	// network I/O and a waiter must be able to give up.
 	token chan struct{}
@@ -23,6 +26,10 @@ type lane struct {
 	sent  uint64 // messages numbered so far
 	buf   []byte // for the next message; nil when the last one may still be read
 	route routeLog
+	// faults decides which failures of the outbox are logged.
+	faults routeLog
+	// behind tells that the newest message of the lane is not in the stream.
+	behind bool
 }
 
 func newLane(channel string, route Route) *lane {

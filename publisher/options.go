@@ -60,10 +60,20 @@ type Options struct {
 	// instead of to Redis again.
 	NoRetryOnTimeout bool
 
-	// Fallback takes the messages that Redis did not; nil is none.
+	// Durable has messages kept in streams; see [DurableOptions]. Zero is off.
+	Durable DurableOptions
+
+	// Fallback takes the messages that Redis did not; nil is none. With Durable
+	// it also gets a copy of each match_updates message that the stream has but
+	// fewer than RequireReceivers listeners heard.
 	Fallback Fallback
 	// FallbackTypes are the types that may go there; nil is match_updates.
 	FallbackTypes []message.Type
+
+	// Outbox records the messages that Redis did not take at once, before
+	// anything else is tried, and those behind them; nil is none. It is not
+	// closed by the Publisher.
+	Outbox Outbox
 
 	// Disabled leaves Redis out: messages go straight to the fallback, or
 	// nowhere ([RouteNone]) for a type without one.

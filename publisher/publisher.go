@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"reflect"
 	"slices"
 	"sync"
@@ -24,7 +25,10 @@ type Publisher struct {
 	addr    string // of Redis, for errors; "" when not known
 	epoch   string // names this Publisher in the numbers of its messages
 	lanes   map[message.Type]*lane
+	all     []*lane // each once
 	breaker *breaker
+	streams *streams
+	queued  chan struct{} // tells Run that a message was left in the outbox
 
 	mu    sync.Mutex // guards stats
 	stats Stats
@@ -50,7 +54,8 @@ func New(conn redis.UniversalClient, opts Options) (*Publisher, error) {
 			faults = append(faults, err)
 		}
 	}
-	if err := errors.Join(faults...); err != nil {
+	streams, err := newStreams(conn, opts)
+	if err := errors.Join(append(faults, err)...); err != nil {
 		return nil, fmt.Errorf("publisher: %w", err)
 	}
 
@@ -63,6 +68,8 @@ func New(conn redis.UniversalClient, opts Options) (*Publisher, error) {
 		epoch:   hex.EncodeToString(random[:]),
 		lanes:   make(map[message.Type]*lane, len(opts.Channels)),
 		breaker: newBreaker(conn),
+		streams: streams,
+		queued:  make(chan struct{}, 1),
 	}
 	// The numbers count per channel, so types on one channel share a lane.
 	usual := RoutePubSub
@@ -70,11 +77,17 @@ func New(conn redis.UniversalClient, opts Options) (*Publisher, error) {
 		usual = RouteFallback
 	}
 	byChannel := make(map[string]*lane, len(opts.Channels))
-	for t, channel := range opts.Channels {
+	for _, t := range slices.Sorted(maps.Keys(opts.Channels)) {
+		channel := opts.Channels[t]
 		l := byChannel[channel]
 		if l == nil {
 			l = newLane(channel, usual)
 			byChannel[channel] = l
+			p.all = append(p.all, l)
+		}
+		l.types = append(l.types, t)
+		if p.hasFallback(t) {
+			l.postable = append(l.postable, t)
 		}
 		p.lanes[t] = l
 	}
@@ -136,47 +149,37 @@ func (p *Publisher) Publish(ctx context.Context, payload message.Payload, opts .
 		Source:    p.opts.Source,
 		Timestamp: message.Timestamp{Time: now},
 		Seq:       message.Seq{Epoch: p.epoch},
+		Stream:    p.streams.on(),
 	}, payload, p.opts.MaxMessageBytes)
 	if err != nil {
 		return Receipt{}, p.refuse(&Error{ID: id, Type: typ, Channel: l.channel, Err: err})
 	}
-
-	var r redisPart
-	if !p.opts.Disabled {
-		r = p.toRedis(ctx, typ, l, body, now)
-	}
-	var route Route
-	var fallbackErr error
-	switch {
-	case r.delivered:
-		route = RoutePubSub
-		if len(r.failures) == 0 {
-			// The only attempt was answered: nobody reads body any more.
-			l.reuse(body)
-		}
-	case p.hasFallback(typ) && ended(ctx) == nil:
-		fallbackErr = p.opts.Fallback.Notify(ctx, message.Outgoing{ID: id, Type: typ, Body: body})
-		if fallbackErr == nil {
-			route = RouteFallback
-		}
-	}
+	m := parcel{Outgoing: message.Outgoing{ID: id, Type: typ, Body: body}}
+	d := p.deliver(ctx, l, &m, now)
 
 	end := time.Now()
-	p.count(route, r, end)
+	p.count(d.route, d.redis, end)
 	var failed *Error
-	if route == "" {
+	if d.route == "" {
 		failed = &Error{
-			ID: id, Type: typ, Channel: l.channel, Addr: p.addr, Attempts: r.attempts, Unknown: r.unknown > 0,
-			Redis: r.failures, Fallback: fallbackErr, Err: ended(ctx),
+			ID: id, Type: typ, Channel: l.channel, Addr: p.addr, Attempts: d.redis.attempts, Unknown: d.redis.unknown > 0,
+			Redis: d.redis.failures, Fallback: d.fallbackErr, Outbox: d.outboxErr, Err: ended(ctx),
 		}
 	}
-	if l.route.changed(route, end) {
-		p.logRoute(ctx, l, typ, id, route, r, failed)
+	logged := d.route
+	if logged == RouteStream {
+		logged = RoutePubSub // the same way
+	}
+	if l.route.changed(logged, end) {
+		p.logRoute(ctx, l, &m, &d, failed)
 	}
 	if failed != nil {
 		return Receipt{}, failed
 	}
-	return Receipt{ID: id, Route: route, Receivers: r.receivers, Attempts: r.attempts, Elapsed: end.Sub(start)}, nil
+	return Receipt{
+		ID: id, Route: d.route, Receivers: d.redis.receivers, StreamID: d.redis.streamID, Fallback: d.fallback,
+		Attempts: d.redis.attempts, Elapsed: end.Sub(start),
+	}, nil
 }
 
 // discard is Publish for a disabled publisher without a fallback for the type.
@@ -189,7 +192,7 @@ func (p *Publisher) discard(l *lane, payload message.Payload, id string, start t
 	}
 	end := time.Now()
 	p.count(RouteNone, redisPart{}, end)
-	return Receipt{ID: id, Route: RouteNone, Elapsed: end.Sub(start)}, nil
+	return Receipt{ID: id, Route: RouteNone, Fallback: FallbackNone, Elapsed: end.Sub(start)}, nil
 }
 
 // refuse counts a message that is refused before anything was sent.
@@ -205,17 +208,19 @@ func (p *Publisher) hasFallback(t message.Type) bool {
 }
 
 // logRoute tells that messages of a channel now take another route.
-func (p *Publisher) logRoute(ctx context.Context, l *lane, t message.Type, id string, route Route, r redisPart, failed *Error) {
+func (p *Publisher) logRoute(ctx context.Context, l *lane, m *parcel, d *delivery, failed *Error) {
 	level, text, why := slog.LevelInfo, "publishing through Redis again", ""
 	switch {
 	case failed != nil:
 		level, text, why = slog.LevelWarn, "message not delivered", failed.Error()
-	case route == RouteFallback:
-		level, text, why = slog.LevelWarn, "publishing through the fallback", distinct(r.failures)
+	case d.route == RouteFallback:
+		level, text, why = slog.LevelWarn, "publishing through the fallback", distinct(d.redis.failures)
+	case d.route == RouteOutbox:
+		level, text, why = slog.LevelWarn, "message waits in the outbox", distinct(d.redis.failures)
 	}
 	attrs := []slog.Attr{
-		slog.String("type", string(t)), slog.String("message_id", id), slog.String("channel", l.channel),
-		slog.String("route", string(route)), slog.Int("attempt", r.attempts),
+		slog.String("type", string(m.Type)), slog.String("message_id", m.ID), slog.String("channel", l.channel),
+		slog.String("route", string(d.route)), slog.Int("attempt", d.redis.attempts),
 	}
 	if why != "" {
 		attrs = append(attrs, slog.String("err", why))

@@ -359,12 +359,12 @@ func TestPublisher_Publish_disabled(t *testing.T) {
 		p := newPublisher(t, nil, publisher.Options{Disabled: true, Fallback: fallback})
 		receipt, err := p.Publish(t.Context(), update("Åby IF"))
 		require.NoError(t, err)
-		require.Equal(t, publisher.Receipt{ID: fallback.ids()[0], Route: publisher.RouteFallback}, receipt)
+		require.Equal(t, publisher.Receipt{ID: fallback.ids()[0], Route: publisher.RouteFallback, Fallback: publisher.FallbackAccepted}, receipt)
 
 		receipt, err = p.Publish(t.Context(), status("started"))
 		require.NoError(t, err)
 		require.NotEmpty(t, receipt.ID)
-		require.Equal(t, publisher.Receipt{ID: receipt.ID, Route: publisher.RouteNone}, receipt)
+		require.Equal(t, publisher.Receipt{ID: receipt.ID, Route: publisher.RouteNone, Fallback: publisher.FallbackNone}, receipt)
 		_, err = p.Publish(t.Context(), status(""))
 		require.ErrorIs(t, err, message.ErrInvalid)
 

@@ -9,10 +9,26 @@ type Route string
 const (
 	// RoutePubSub: Redis took the message and found enough listeners.
 	RoutePubSub Route = "pubsub"
+	// RouteStream: Redis keeps the message in the channel's stream, and has
+	// published it.
+	RouteStream Route = "stream"
 	// RouteFallback: the fallback's receiver accepted the message.
 	RouteFallback Route = "fallback"
+	// RouteOutbox: the message is on disk and will be sent, in its turn, by Run or
+	// by a later Publish.
+	RouteOutbox Route = "outbox"
 	// RouteNone: publishing is disabled, the message went nowhere.
 	RouteNone Route = "none"
+)
+
+// FallbackOutcome is what the fallback did with a message.
+type FallbackOutcome string
+
+// The outcomes.
+const (
+	FallbackNone     FallbackOutcome = "none" // it was not asked
+	FallbackAccepted FallbackOutcome = "accepted"
+	FallbackFailed   FallbackOutcome = "failed"
 )
 
 // Receipt tells how a message left. It holds nothing of its content.
@@ -25,7 +41,15 @@ type Receipt struct {
 	// nothing about their having read it. With RouteFallback it is what Redis
 	// answered before, mostly zero.
 	Receivers int64
-	// Attempts is how often PUBLISH was tried; zero when Redis was not asked.
+	// StreamID is the message's place in its stream; "" when it is in none.
+	StreamID string
+	// Fallback is what the fallback did. With RouteStream it was asked because
+	// fewer listeners than Options.RequireReceivers heard the message, and its
+	// failure loses nothing; with RouteOutbox the message waits for Redis even
+	// if it accepted.
+	Fallback FallbackOutcome
+	// Attempts is how often Redis was asked to take the message; zero when it
+	// was not.
 	Attempts int
 	// Elapsed is the time that Publish took, with its wait for earlier
 	// messages of the type.

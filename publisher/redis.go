@@ -17,6 +17,7 @@ import (
 type redisPart struct {
 	delivered bool
 	receivers int64
+	streamID  string
 	attempts  int
 	unknown   int     // attempts whose answer was lost
 	tooFew    bool    // Redis answered, but named too few listeners
@@ -35,30 +36,29 @@ const (
 	refused
 )
 
-// toRedis publishes body within the budget, with retries.
-func (p *Publisher) toRedis(ctx context.Context, typ message.Type, l *lane, body []byte, now time.Time) (r redisPart) {
+// toRedis brings a message to Redis within the budget, with so many retries.
+func (p *Publisher) toRedis(ctx, budget context.Context, l *lane, m *parcel, retries int) (r redisPart) {
+	if p.opts.Disabled {
+		return r
+	}
 	period, ok := p.breaker.admit(ctx)
 	if !ok {
 		r.failures = []error{p.skipped()}
 		return r
 	}
-	budget, cancel := p.withBudget(ctx, typ, now)
-	defer cancel()
 	for {
 		r.attempts++
-		n, err := p.conn.Publish(budget, l.channel, body).Result()
+		n, streamID, kind, err := p.send(budget, l, m)
 		if err == nil {
-			r.receivers = n
-			r.delivered = typ != message.TypeMatchUpdates || n >= int64(p.opts.RequireReceivers)
+			r.receivers, r.streamID = n, streamID
+			r.tooFew = m.Type == message.TypeMatchUpdates && n < int64(p.opts.RequireReceivers)
+			r.delivered = streamID != "" || !r.tooFew
 			if !r.delivered {
-				r.tooFew = true
 				r.failures = append(r.failures, fmt.Errorf("%w: %d of the required %d are subscribed to %q (is the receiving service running?)",
 					ErrTooFewReceivers, n, p.opts.RequireReceivers, l.channel))
 			}
 			return r
 		}
-		kind := classify(err)
-		err = explain(err, kind, l.channel)
 		r.failures = append(r.failures, err)
 		if kind == unknown {
 			r.unknown++
@@ -66,7 +66,7 @@ func (p *Publisher) toRedis(ctx context.Context, typ message.Type, l *lane, body
 		if kind == refused {
 			return r
 		}
-		again := r.attempts <= p.opts.MaxRetries && !(kind == unknown && p.opts.NoRetryOnTimeout) && !errors.Is(err, redis.ErrClosed)
+		again := r.attempts <= retries && !(kind == unknown && p.opts.NoRetryOnTimeout) && !errors.Is(err, redis.ErrClosed)
 		if !again || !p.waitRetry(budget) {
 			// That the caller gave up says nothing about Redis.
 			if ended(ctx) == nil {
@@ -75,6 +75,47 @@ func (p *Publisher) toRedis(ctx context.Context, typ message.Type, l *lane, body
 			return r
 		}
 	}
+}
+
+// send makes one attempt.
+func (p *Publisher) send(ctx context.Context, l *lane, m *parcel) (receivers int64, streamID string, kind outcome, err error) {
+	if p.streams.on() {
+		kept, err := p.keep(ctx, l, m)
+		if err == nil {
+			p.streams.worked.Store(true)
+			l.behind = false
+			return kept.Receivers, kept.StreamID, 0, nil
+		}
+		if !p.degrade(ctx, l, err) {
+			kind = classifyAppend(err)
+			m.tried = m.tried || kind == unknown
+			return 0, "", kind, err
+		}
+	}
+	receivers, err = p.publish(ctx, l.channel, m.WithoutStream().Body)
+	if err != nil {
+		kind = classify(err)
+		err = explain(err, kind, l.channel)
+	}
+	return receivers, "", kind, err
+}
+
+// publish only publishes.
+func (p *Publisher) publish(ctx context.Context, channel string, body []byte) (receivers int64, err error) {
+	node, err := nodeOf(ctx, p.conn, channel)
+	if err != nil {
+		return 0, err
+	}
+	return node.Publish(ctx, channel, body).Result()
+}
+
+// nodeOf is the client for a channel: of a cluster the node to which its name
+// belongs, where subscribers of this SDK listen, so that they are counted.
+func nodeOf(ctx context.Context, conn redis.UniversalClient, channel string) (redis.UniversalClient, error) {
+	if cluster, ok := conn.(*redis.ClusterClient); ok {
+		return cluster.MasterForKey(ctx, channel)
+	}
+	return conn, nil
 }
 
 // withBudget bounds the Redis part.

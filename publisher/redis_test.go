@@ -40,7 +40,7 @@ func TestPublisher_Publish_takenAtOnce(t *testing.T) {
 
 		require.NoError(t, err)
 		require.NotEmpty(t, receipt.ID)
-		require.Equal(t, publisher.Receipt{ID: receipt.ID, Route: publisher.RoutePubSub, Receivers: 1, Attempts: 1}, receipt)
+		require.Equal(t, publisher.Receipt{ID: receipt.ID, Route: publisher.RoutePubSub, Fallback: publisher.FallbackNone, Receivers: 1, Attempts: 1}, receipt)
 		got := s.requests("publish")
 		require.Len(t, got, 1)
 		require.Equal(t, message.ChannelMatchUpdates, got[0].args[1])
@@ -77,7 +77,7 @@ func TestPublisher_Publish_refusedConnections(t *testing.T) {
 
 		require.NoError(t, err)
 		// Attempts at 0, 1, 2 and 3 s.
-		require.Equal(t, publisher.Receipt{ID: fallback.ids()[0], Route: publisher.RouteFallback, Attempts: 4, Elapsed: 3 * time.Second}, receipt)
+		require.Equal(t, publisher.Receipt{ID: fallback.ids()[0], Route: publisher.RouteFallback, Fallback: publisher.FallbackAccepted, Attempts: 4, Elapsed: 3 * time.Second}, receipt)
 
 		_, err = p.Publish(t.Context(), status("started"))
 		e := failure(t, err)
@@ -241,7 +241,7 @@ func TestPublisher_Publish_refusals(t *testing.T) {
 			p := newPublisher(t, s.client(t), publisher.Options{Fallback: fallback})
 			receipt, err := p.Publish(t.Context(), update("Åby IF"))
 			require.NoError(t, err)
-			require.Equal(t, publisher.Receipt{ID: receipt.ID, Route: publisher.RouteFallback, Attempts: 1}, receipt)
+			require.Equal(t, publisher.Receipt{ID: receipt.ID, Route: publisher.RouteFallback, Fallback: publisher.FallbackAccepted, Attempts: 1}, receipt)
 
 			fallback.take = func(context.Context) error { return errors.New("POST http://calendar.example/manual-sync: 500") }
 			_, err = p.Publish(t.Context(), update("Östra BK"))
@@ -289,7 +289,7 @@ func TestPublisher_Publish_lostAnswer(t *testing.T) {
 		p := newPublisher(t, s.client(t), publisher.Options{Fallback: fallback})
 		receipt, err := p.Publish(t.Context(), update("Åby IF"))
 		require.NoError(t, err)
-		require.Equal(t, publisher.Receipt{ID: receipt.ID, Route: publisher.RoutePubSub, Receivers: 1, Attempts: 2, Elapsed: time.Second}, receipt)
+		require.Equal(t, publisher.Receipt{ID: receipt.ID, Route: publisher.RoutePubSub, Fallback: publisher.FallbackNone, Receivers: 1, Attempts: 2, Elapsed: time.Second}, receipt)
 		require.Equal(t, []string{receipt.ID, receipt.ID}, s.ids(t))
 		require.Equal(t, uint64(1), p.Stats().UnknownOutcomes)
 		require.Empty(t, fallback.got)
@@ -311,7 +311,7 @@ func TestPublisher_Publish_lostAnswerWithoutRetry(t *testing.T) {
 		p := newPublisher(t, s.client(t), publisher.Options{Fallback: fallback, NoRetryOnTimeout: true})
 		receipt, err := p.Publish(t.Context(), update("Åby IF"))
 		require.NoError(t, err)
-		require.Equal(t, publisher.Receipt{ID: receipt.ID, Route: publisher.RouteFallback, Attempts: 1}, receipt)
+		require.Equal(t, publisher.Receipt{ID: receipt.ID, Route: publisher.RouteFallback, Fallback: publisher.FallbackAccepted, Attempts: 1}, receipt)
 		require.Equal(t, s.ids(t), fallback.ids())
 		require.True(t, p.Stats().BreakerOpen, "an unknown outcome opens the breaker")
 

@@ -4,8 +4,11 @@ import "time"
 
 // Stats counts what a [Publisher] did since it was made.
 type Stats struct {
-	PubSub   uint64 // messages that went through Redis
+	PubSub   uint64 // messages that were published only
+	Stream   uint64 // messages that were put into a stream and published
 	Fallback uint64 // messages that went through the fallback
+	Outbox   uint64 // messages that Publish left in the outbox
+	Drained  uint64 // messages that left the outbox again, those of an earlier process too
 	None     uint64 // messages that went nowhere, because publishing is disabled
 	Invalid  uint64 // messages refused before anything was sent
 	Failed   uint64 // messages that no route took
@@ -13,11 +16,19 @@ type Stats struct {
 	// TooFewReceivers counts the answers of Redis that named fewer listeners
 	// than Options.RequireReceivers.
 	TooFewReceivers uint64
-	// Retries counts the PUBLISH attempts after the first of a message,
+	// Repeats counts the snapshots that were published once more for listeners
+	// that came later.
+	Repeats uint64
+	// Retries counts the attempts after the first of a message,
 	// UnknownOutcomes those of all attempts whose answer was lost.
 	Retries         uint64
 	UnknownOutcomes uint64
 
+	// Waiting is how many messages are in the outbox now.
+	Waiting int
+	// Degraded tells that messages are not kept in streams though
+	// [DurableAuto] asks for it, because the server has none.
+	Degraded bool
 	// LastSuccess is when a route last took a message; zero: never.
 	LastSuccess time.Time
 
@@ -32,6 +43,10 @@ func (p *Publisher) Stats() Stats {
 	p.mu.Lock()
 	s := p.stats
 	p.mu.Unlock()
+	s.Degraded = p.streams.degraded.Load()
+	if p.opts.Outbox != nil {
+		s.Waiting = p.opts.Outbox.Len()
+	}
 	s.BreakerSince, s.BreakerOpen = p.breaker.openSince()
 	return s
 }
@@ -43,8 +58,12 @@ func (p *Publisher) count(route Route, t redisPart, now time.Time) {
 	switch route {
 	case RoutePubSub:
 		p.stats.PubSub++
+	case RouteStream:
+		p.stats.Stream++
 	case RouteFallback:
 		p.stats.Fallback++
+	case RouteOutbox:
+		p.stats.Outbox++
 	case RouteNone:
 		p.stats.None++
 	default:
@@ -58,4 +77,10 @@ func (p *Publisher) count(route Route, t redisPart, now time.Time) {
 	}
 	p.stats.Retries += uint64(max(t.attempts-1, 0))
 	p.stats.UnknownOutcomes += uint64(t.unknown)
+}
+
+func (p *Publisher) countDrained() {
+	p.mu.Lock()
+	p.stats.Drained++
+	p.mu.Unlock()
 }

@@ -72,6 +72,34 @@ func TestAnnounced_boundOfWhatIsKept(t *testing.T) {
 	})
 }
 
+// A repeat is for listeners without streams: its original was in the stream.
+func TestRepeat_isLeftToTheStream(t *testing.T) {
+	t.Parallel()
+	for _, durable := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			b, _ := bubbleBox(t)
+			o := subscriber.Options{}
+			if durable {
+				o = inGroup()
+			}
+			var got recorder
+			r, e := member(t, b.options(), o, got.handle)
+			time.Sleep(time.Second)
+			m := message.Outgoing{Body: marked(t, "once")}.WithRepeat()
+			b.Publish(statusChannel, string(m.Body))
+			b.Publish(statusChannel, string(m.Body))
+			time.Sleep(20 * time.Second)
+			require.NoError(t, r.stop())
+			require.Empty(t, e.Gaps())
+			if durable {
+				require.Empty(t, got.IDs())
+				return
+			}
+			require.Equal(t, []string{"once"}, got.IDs(), "it may be new, and is known then")
+		})
+	}
+}
+
 func TestAnnounced_boundInBytes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -302,7 +302,11 @@ func (s *session) receive(m *redis.Message) (*lane, *delivery) {
 		return nil, nil
 	}
 	f := s.k.run.follower(m.Channel)
-	if e.Seq.N > 0 && !(e.Stream && f != nil) {
+	if e.Repeat && f != nil { // the stream had it the first time
+		s.k.run.s.counts.leftToStream.Add(1)
+		return nil, nil
+	}
+	if e.Seq.N > 0 && !e.Repeat && !(e.Stream && f != nil) {
 		s.checkSequence(&e.Header, now)
 	}
 	var t *term

@@ -23,7 +23,7 @@ type Stats struct {
 	// Withdrawn is messages whose Dispatch ended before their turn came, or
 	// found no room.
 	Withdrawn uint64 `json:"withdrawn"`
-	// LeftToStream came by pub/sub or Dispatch and come from the stream too, or
+	// LeftToStream are repeats, or came by pub/sub or Dispatch and come from the stream too, or
 	// are in a gap of [CauseAnnounced]. LeftToHolder came by pub/sub and have no
 	// entry, but another instance of the group may have handled them. Returned
 	// are entries of the stream that were read and left to the next holder of

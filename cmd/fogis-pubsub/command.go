@@ -11,6 +11,8 @@ import (
 
 	"github.com/PitchConnect/fogispubsub"
 	"github.com/PitchConnect/fogispubsub/config"
+	"github.com/PitchConnect/fogispubsub/outbox"
+	"github.com/PitchConnect/fogispubsub/publisher"
 )
 
 // Exit codes; check also uses them for the state of the system.
@@ -47,7 +49,8 @@ const usage = `usage: fogis-pubsub COMMAND [flags]
   publish matches --file F [--changes F] [--fallback URL] [--plain] [--source S]
   publish status  --status S [--detail key=value]...
   publish alert   --type T --severity S --message M
-  subscribe       [--count N] [--timeout D] [--channel C]...
+  subscribe       [--durable [--group G]] [--count N] [--timeout D] [--channel C]...
+  replay          --type T [--since D or RFC 3339] [--after ID]
   serve           --addr A [--allow-unauthenticated]
   check           [--fallback URL]
   dev             [--addr A]
@@ -88,6 +91,8 @@ func (c *command) dispatch(ctx context.Context, args []string) error {
 		return c.publish(ctx, rest)
 	case "subscribe":
 		return c.subscribe(ctx, rest)
+	case "replay":
+		return c.replay(ctx, rest)
 	case "serve":
 		return c.serve(ctx, rest)
 	case "check":
@@ -154,8 +159,9 @@ func (c *command) options(f *flags, overrides map[string]string) fogispubsub.Opt
 		level = slog.LevelDebug
 	}
 	return fogispubsub.Options{
-		Getenv: c.env(overrides),
-		Logger: slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: level})),
+		OpenOutbox: func(path string) (publisher.Outbox, error) { return outbox.Open(path, outbox.Options{}) },
+		Getenv:     c.env(overrides),
+		Logger:     slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: level})),
 	}
 }
 

@@ -24,6 +24,7 @@ type line struct {
 	Timestamp     string            `json:"timestamp"`
 	Channel       string            `json:"channel"`
 	Via           message.Via       `json:"via"`
+	StreamID      string            `json:"stream_id,omitempty"`
 	HasChanges    *bool             `json:"has_changes"`
 	HighPriority  bool              `json:"high_priority"`
 	Matches       []matchLine       `json:"matches"`
@@ -46,9 +47,12 @@ type matchLine struct {
 // printer writes a line per message. A line is flushed before its message
 // counts as handled; handlers of several types share it.
 type printer struct {
-	mu      sync.Mutex
-	out     *bufio.Writer
-	limit   int // messages after which done is closed; zero: none
+	mu    sync.Mutex
+	out   *bufio.Writer
+	limit int // messages after which done is closed; zero: none
+	// durable has messages that are not printed go back to their group; one
+	// that is given up for good would be a dead letter.
+	durable bool
 	printed int
 	done    chan struct{}
 	failure error         // of the first line that could not be written
@@ -67,15 +71,24 @@ func (p *printer) register(client *fogispubsub.Client) {
 }
 
 func (p *printer) handle(_ context.Context, e *message.Envelope) error {
+	l, err := decodedLine(e)
+	if err != nil {
+		return subscriber.Permanent(err)
+	}
+	return p.print(l)
+}
+
+// decodedLine is the line of a message of any type.
+func decodedLine(e *message.Envelope) (*line, error) {
 	l := newLine(e)
 	if e.Type == message.TypeMatchUpdates {
 		m, err := message.As[message.MatchUpdates](e)
 		if err != nil {
-			return subscriber.Permanent(err)
+			return nil, err
 		}
 		l.addUpdates(m.Payload)
 	}
-	return p.print(l)
+	return l, nil
 }
 
 func newLine(e *message.Envelope) *line {
@@ -87,6 +100,7 @@ func newLine(e *message.Envelope) *line {
 		Timestamp:     e.Timestamp.Text,
 		Channel:       e.Channel,
 		Via:           e.Via,
+		StreamID:      e.StreamID,
 		Matches:       []matchLine{},
 		Changes:       []json.RawMessage{},
 		Payload:       e.Payload,
@@ -132,9 +146,16 @@ func (p *printer) print(l *line) error {
 		} else if p.printed++; p.printed == p.limit {
 			close(p.done)
 		}
-		return subscriber.Permanent(p.failure)
+		return p.refuse(p.failure)
 	}
-	return subscriber.Permanent(errEnough)
+	return p.refuse(errEnough)
+}
+
+func (p *printer) refuse(err error) error {
+	if p.durable {
+		return err
+	}
+	return subscriber.Permanent(err)
 }
 
 func (p *printer) write(l *line) error {

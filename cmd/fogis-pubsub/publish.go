@@ -53,7 +53,7 @@ func (c *command) publishMatches(ctx context.Context, args []string) error {
 	changes := f.String("changes", "", "`file` with {\"summary\":{...},\"detailed_changes\":[...]}")
 	fallback := f.String("fallback", "", "`URL` of the HTTP fallback; overrides FOGIS_FALLBACK_URL")
 	source := f.String("source", "", "the envelope's source; overrides FOGIS_SERVICE_NAME")
-	f.Bool("plain", false, "publish in plain mode, the only one of this version")
+	plain := f.Bool("plain", false, "publish without keeping the message in a stream, whatever REDIS_DURABLE says")
 	if err := f.parse(args); err != nil {
 		return err
 	}
@@ -77,7 +77,11 @@ func (c *command) publishMatches(ctx context.Context, args []string) error {
 			return fmt.Errorf("%w: --changes: %w", errUsage, err)
 		}
 	}
-	opts := c.options(f, map[string]string{"FOGIS_FALLBACK_URL": *fallback})
+	overrides := map[string]string{"FOGIS_FALLBACK_URL": *fallback}
+	if *plain {
+		overrides["REDIS_DURABLE"] = "false"
+	}
+	opts := c.options(f, overrides)
 	opts.Publisher.Source = *source
 	if *source == "" {
 		opts.Publisher.Source = update.source
@@ -142,12 +146,10 @@ func (c *command) send(ctx context.Context, opts fogispubsub.Options, p message.
 		MessageID: got.ID,
 		Route:     string(got.Route),
 		Receivers: got.Receivers,
-		Fallback:  "none",
+		StreamID:  got.StreamID,
+		Fallback:  string(got.Fallback),
 		Attempts:  got.Attempts,
 		ElapsedMS: float64(got.Elapsed.Microseconds()) / 1000,
-	}
-	if got.Route == publisher.RouteFallback {
-		line.Fallback = "accepted"
 	}
 	if err := printLine(c.stdout, line); err != nil {
 		return err

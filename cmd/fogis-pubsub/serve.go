@@ -26,7 +26,7 @@ func (c *command) serve(ctx context.Context, args []string) (err error) {
 	if *addr == "" {
 		return fmt.Errorf("%w: serve needs --addr", errUsage)
 	}
-	opts := c.options(f, nil)
+	opts := c.options(f, map[string]string{"REDIS_DURABLE": "false"}) // it prints and keeps no place in a stream
 	client, err := fogispubsub.FromEnv(opts)
 	if err != nil {
 		return err

@@ -21,8 +21,13 @@ func (c *command) subscribe(ctx context.Context, args []string) (err error) {
 	timeout := f.Duration("timeout", 0, "end after this `time`; with --count, having fewer messages is a failure")
 	var channels list
 	f.Var(&channels, "channel", "a further `channel`; may be repeated")
+	durable := f.Bool("durable", false, "read the streams, as one of the group")
+	group := f.String("group", "", "`name` of the group; overrides FOGIS_SERVICE_NAME")
 	if err := f.parse(args); err != nil {
 		return err
+	}
+	if *group != "" && !*durable {
+		return fmt.Errorf("%w: --group goes with --durable", errUsage)
 	}
 	if *count < 0 || *timeout < 0 {
 		return fmt.Errorf("%w: --count and --timeout must not be negative", errUsage)
@@ -30,7 +35,12 @@ func (c *command) subscribe(ctx context.Context, args []string) (err error) {
 	if slices.Contains(channels, "") {
 		return fmt.Errorf("%w: --channel is empty", errUsage)
 	}
-	opts := c.options(f, nil)
+	// Only who says so joins a group: its messages are then not the service's.
+	overrides := map[string]string{"REDIS_DURABLE": "false"}
+	if *durable {
+		overrides = map[string]string{"REDIS_DURABLE": "true", "FOGIS_SERVICE_NAME": *group}
+	}
+	opts := c.options(f, overrides)
 	opts.Subscriber.Channels = channels
 	client, err := fogispubsub.FromEnv(opts)
 	if err != nil {
@@ -38,6 +48,7 @@ func (c *command) subscribe(ctx context.Context, args []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, client.Close()) }()
 	out := newPrinter(c.stdout, *count)
+	out.durable = *durable
 	out.register(client)
 
 	run, cancel := context.WithCancel(ctx)

@@ -1,0 +1,29 @@
+package publisher
+
+import (
+	"context"
+	"sync"
+)
+
+// Run looks after what Publish leaves behind, until ctx ends; it then returns
+// nil, after the step that it is in: within Options.Budget, or when the
+// [Fallback] returns. Call it once at a time.
+//
+// Whenever Redis was found not to work, Run asks for it every second, so that
+// messages take that route again as soon as it works; without Run the first
+// Publish after a second sends that PING, for at most 40 ms, which a distant
+// Redis behind TLS may not meet. Run sends what waits in Options.Outbox, also
+// what an earlier process left there; without Run only the next Publish of the
+// type does. It repeats snapshots as [DurableOptions].NoRepeat says.
+func (p *Publisher) Run(ctx context.Context) error {
+	var parts sync.WaitGroup
+	parts.Go(func() { p.breaker.watch(ctx) })
+	if p.opts.Outbox != nil {
+		parts.Go(func() { p.drain(ctx) })
+	}
+	if l := p.lanes[repeated]; l != nil && p.streams.writer != nil && !p.opts.Durable.NoRepeat {
+		parts.Go(func() { p.repeat(ctx, l) })
+	}
+	parts.Wait()
+	return nil
+}
