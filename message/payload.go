@@ -42,27 +42,28 @@ func As[P Payload](e *Envelope) (Message[P], error) {
 
 // read turns the payload into the value that p points to.
 func (e *Envelope) read(p any) error {
-	found := e.found
-	if found.object == nil { // an envelope made by hand
-		var err error
-		if found, err = findContents(e.Payload); err != nil {
+	payload, found := e.Payload, e.found
+	if e.data == nil { // an envelope made by hand
+		seen, err := findContents(payload)
+		if err != nil {
 			return err
 		}
 		if e.Type == TypeMatchUpdates {
-			if err := found.check(); err != nil {
+			if err := seen.check(); err != nil {
 				return err
 			}
 		}
+		payload, found = seen.object, &seen
 	}
 	switch p := p.(type) {
 	case *MatchUpdates:
 		return p.read(found, e.zone)
 	case *ProcessingStatus:
-		return p.read(found.object)
+		return p.read(payload)
 	case *SystemAlert:
-		return p.read(found.object)
+		return p.read(payload)
 	}
-	if err := json.Unmarshal(found.object, p); err != nil {
+	if err := json.Unmarshal(payload, p); err != nil {
 		// The error of encoding/json may quote the value.
 		return refusef("payload", "does not fit into %T", p)
 	}

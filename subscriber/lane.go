@@ -97,7 +97,7 @@ func (l *lane) process(d *delivery) {
 		if !dedupe {
 			break
 		}
-		wait, duplicate := l.window.claim(key, time.Now())
+		wait, duplicate := l.window.claim(key)
 		if duplicate {
 			l.duplicate(d)
 			return
@@ -210,7 +210,7 @@ func (l *lane) settle(d *delivery, attempts int, err error) {
 	d.settled = true
 	handled := attempts > 0 && err == nil
 	if d.claimed {
-		l.window.settle(d.key, handled, time.Now())
+		l.window.settle(d.key, handled)
 	}
 	if d.entry != nil {
 		l.settleEntry(d, attempts, err)

@@ -62,27 +62,27 @@ func (w *window) key(h *message.Header) (windowKey, bool) {
 }
 
 // isHandled tells whether the message was handled within the window.
-func (w *window) isHandled(k windowKey, now time.Time) bool {
+func (w *window) isHandled(k windowKey) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.lookup(k, now)
+	return w.lookup(k)
 }
 
-func (w *window) lookup(k windowKey, now time.Time) bool {
+func (w *window) lookup(k windowKey) bool {
 	at, ok := w.young[k]
 	if !ok {
 		at, ok = w.old[k]
 	}
-	return ok && now.Sub(w.began)-at < w.age
+	return ok && time.Since(w.began)-at < w.age
 }
 
 // claim claims the message for the caller, who then must call settle. When it
 // was handled before, duplicate is true. When another goroutine handles it,
 // wait is closed as soon as that is settled, and claim must be called again.
-func (w *window) claim(k windowKey, now time.Time) (wait <-chan struct{}, duplicate bool) {
+func (w *window) claim(k windowKey) (wait <-chan struct{}, duplicate bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.lookup(k, now) {
+	if w.lookup(k) {
 		return nil, true
 	}
 	if at := w.find(k); at >= 0 {
@@ -101,7 +101,7 @@ func (w *window) find(k windowKey) int {
 }
 
 // settle ends a claim; handled messages are remembered from now on.
-func (w *window) settle(k windowKey, handled bool, now time.Time) {
+func (w *window) settle(k windowKey, handled bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if at := w.find(k); at >= 0 {
@@ -117,5 +117,5 @@ func (w *window) settle(k windowKey, handled bool, now time.Time) {
 		w.young, w.old = w.old, w.young
 		clear(w.young)
 	}
-	w.young[k] = now.Sub(w.began)
+	w.young[k] = time.Since(w.began)
 }
