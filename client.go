@@ -52,7 +52,7 @@ type Options struct {
 type Client struct {
 	config     config.Config
 	logger     *slog.Logger
-	redis      *redis.Client
+	redis      redis.UniversalClient
 	outbox     publisher.Outbox // opened here, else nil
 	fallback   *httpfallback.Client
 	publisher  *publisher.Publisher
@@ -90,6 +90,9 @@ func New(cfg config.Config, opts Options) (*Client, error) {
 	if opts.Redis != nil {
 		opts.Redis(connection)
 	}
+	if connection.Dialer == nil && connection.TLSConfig != nil {
+		connection.Dialer = tlsDialer(connection)
+	}
 	publishing := publisherOptions(c.config, opts.Publisher, c.logger)
 	if publishing.Fallback == nil {
 		if c.fallback, err = newFallback(c.config, c.logger); err != nil {
@@ -112,7 +115,7 @@ func New(cfg config.Config, opts Options) (*Client, error) {
 	if c.publisher, err = publisher.New(c.redis, publishing); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	c.subscriber, err = subscriber.New(connection, subscriberOptions(c.config, opts.Subscriber, c.logger))
+	c.subscriber, err = subscriber.New(c.redis, subscriberOptions(c.config, opts.Subscriber, c.logger))
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -215,7 +218,7 @@ type Stats struct {
 
 // Redis returns the client's own connection pool, for health checks. It is
 // closed by [Client.Close] and never repeats a command by itself.
-func (c *Client) Redis() *redis.Client { return c.redis }
+func (c *Client) Redis() redis.UniversalClient { return c.redis }
 
 // Replay reads what the stream of a type's channel holds, from a position on;
 // see [durable.Replay]. A type without a channel is an error.

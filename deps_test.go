@@ -41,17 +41,19 @@ var importTable = []importRule{
 	// message knows log/slog only to hide persons from it (slog.LogValuer).
 	{"message", []string{uuid}, []string{"context", "log", "net", "net/http", "os", "testing"}},
 	{"config", []string{"./message"}, []string{"flag", "net/http", "os", "testing"}},
-	{"durable", []string{"./message", goredis}, []string{"log", "net/http", "os", "testing"}},
-	{"health", []string{goredis}, []string{"net/http", "os", "testing"}},
+	{"durable", []string{"./message", "./internal/topology", goredis}, []string{"log", "net/http", "os", "testing"}},
+	{"health", []string{"./internal/topology", goredis}, []string{"net/http", "os", "testing"}},
 	{"outbox", []string{"./message", bbolt}, []string{"context", "net", "net/http", "testing"}},
 	{"httpfallback", []string{"./message"}, []string{"os", "testing"}},
-	{"publisher", []string{"./message", "./durable", goredis, gobreaker}, []string{"net/http", "testing"}},
-	{"subscriber", []string{"./message", "./durable", goredis, backoff}, []string{"net/http", "testing"}},
+	{"publisher", []string{"./message", "./durable", "./internal/topology", goredis, gobreaker}, []string{"net/http", "testing"}},
+	{"subscriber", []string{"./message", "./durable", "./internal/topology", goredis, backoff}, []string{"net/http", "testing"}},
 	{".", []string{"./message", "./config", "./durable", "./health", "./httpfallback", "./publisher", "./subscriber", goredis}, []string{"testing"}},
 	{"devserver", []string{miniredis}, []string{"testing"}},
 	{"pubsubtest", []string{"./message", "./devserver"}, nil},
 	{"cmd/fogis-pubsub", []string{"./.", "./message", "./config", "./durable", "./outbox", "./health", "./httpfallback", "./publisher", "./subscriber", "./devserver", goredis}, []string{"testing"}},
 	{"examples/*", []string{"./.", "./message", "./config", "./httpfallback", "./publisher", "./subscriber", "./devserver", goredis}, []string{"testing"}},
+
+	{"internal/topology", []string{goredis}, []string{"log", "net/http", "os", "testing"}},
 
 	// For tests and measurements only: nothing above imports them.
 	{"internal/*", []string{"./.", "./message", "./config", "./durable", "./health", "./httpfallback", "./publisher", "./subscriber", "./devserver", "./internal/*", goredis}, nil},

@@ -293,7 +293,10 @@ func TestClient_pythonPublisher_probesAndRubbish(t *testing.T) {
 		order.Shape = "E3"
 		good := python.Publish(order)
 		require.Equal(t, string(pythonMatches(t, good.Body)[0]), string(receive(t, got).updates.Matches[0].Raw), row.name)
-		wait(t, row.name, func() bool { return row.count(client.Stats().Subscriber) == row.count(before)+1 })
+		wait(t, row.name, func() bool {
+			now := client.Stats().Subscriber // what the handler got counts when it has returned
+			return row.count(now) == row.count(before)+1 && now.Handled > before.Handled
+		})
 		after := client.Stats().Subscriber
 		require.Equal(t, before.Handled+1, after.Handled, row.name)
 		require.Equal(t, before.Failed+before.Invalid+before.Probes+1, after.Failed+after.Invalid+after.Probes, row.name)

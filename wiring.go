@@ -1,9 +1,11 @@
 package fogispubsub
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"net"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
@@ -46,6 +48,12 @@ func redisOptions(cfg config.Config) (*redis.Options, error) {
 		}
 	}
 	return o, nil
+}
+
+// tlsDialer heeds its context during the handshake, which that of go-redis does
+// not.
+func tlsDialer(o *redis.Options) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return (&tls.Dialer{NetDialer: &net.Dialer{Timeout: o.DialTimeout}, Config: o.TLSConfig}).DialContext
 }
 
 // newFallback makes the HTTP route of the settings, or nil without a URL.

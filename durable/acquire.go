@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"time"
+
+	"github.com/PitchConnect/fogispubsub/internal/topology"
 )
 
 // Acquire waits until no other instance of the group holds the channel, and
@@ -75,7 +77,7 @@ func (h *rival) seen(token string, left time.Duration) {
 func (r *Reader) take(ctx context.Context, token string, other *rival) (wait time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTime)
 	defer cancel()
-	node, err := nodeOf(ctx, r.conn, r.channel)
+	node, err := topology.Node(ctx, r.conn, r.channel)
 	if err != nil {
 		return 0, err
 	}

@@ -1,6 +1,10 @@
 package durable
 
-import "context"
+import (
+	"context"
+
+	"github.com/PitchConnect/fogispubsub/internal/topology"
+)
 
 // needed are the commands without which nothing can be read for a group.
 var needed = []any{"xadd", "xack", "xgroup", "xinfo", "xlen", "xpending", "xrange", "xreadgroup", "xrevrange", "xtrim"}
@@ -12,7 +16,7 @@ var needed = []any{"xadd", "xack", "xgroup", "xinfo", "xlen", "xpending", "xrang
 func (r *Reader) Check(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, attemptTime)
 	defer cancel()
-	node, err := nodeOf(bounded, r.conn, r.channel)
+	node, err := topology.Node(bounded, r.conn, r.channel)
 	if err == nil {
 		err = checkScript.run(bounded, node, []string{StreamKey(r.channel)}, needed...).Err()
 	}

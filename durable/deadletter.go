@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/PitchConnect/fogispubsub/internal/topology"
 	"github.com/PitchConnect/fogispubsub/message"
 	"github.com/redis/go-redis/v9"
 )
@@ -173,7 +174,7 @@ func (d *DeadLetters) node(ctx context.Context, letterIDs ...string) (redis.Univ
 			return nil, noLetter(id)
 		}
 	}
-	return nodeOf(ctx, d.conn, d.channel)
+	return topology.Node(ctx, d.conn, d.channel)
 }
 
 // missing is an ID that no dead letter has.
@@ -188,7 +189,7 @@ func (d *DeadLetters) fail(ctx context.Context, op string, err error) error {
 	if _, ok := err.(missing); ok {
 		return &Error{Op: op, Channel: d.channel, Refused: true, Err: err}
 	}
-	refresh(ctx, d.conn, err)
+	topology.Refresh(ctx, d.conn, err)
 	return fail(op, d.channel, "", deadRights, err)
 }
 

@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/PitchConnect/fogispubsub/internal/topology"
 )
 
 var (
@@ -100,7 +101,7 @@ func fail(op, channel, group string, needs rights, err error) *Error {
 		if redis.IsOOMError(err) {
 			e.Err = fmt.Errorf("%w (Redis is full: raise maxmemory, or bound the streams)", err)
 		}
-	case errors.Is(err, context.Canceled) && !isNetwork(err), err == context.DeadlineExceeded,
+	case errors.Is(err, context.Canceled) && !topology.IsNetwork(err), err == context.DeadlineExceeded,
 		errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted):
 		// Of these go-redis tells while it waits for a connection.
 		e.Err = err
@@ -108,7 +109,7 @@ func fail(op, channel, group string, needs rights, err error) *Error {
 		e.Refused, e.Err = true, fmt.Errorf("%w (the Redis client was closed before its user)", err)
 	case isDial(err):
 		e.Err = fmt.Errorf("%w (is Redis running at this address?)", err)
-	case isNetwork(err):
+	case topology.IsNetwork(err):
 		e.Unknown, e.Err = true, fmt.Errorf("no answer: %w", err)
 	default:
 		// What go-redis says of an answer that it cannot read quotes it.
@@ -121,12 +122,8 @@ func fail(op, channel, group string, needs rights, err error) *Error {
 func passes(err error) bool {
 	return redis.IsLoadingError(err) || redis.IsMasterDownError(err) || redis.IsClusterDownError(err) ||
 		redis.IsReadOnlyError(err) || redis.IsTryAgainError(err) || redis.IsMaxClientsError(err) ||
-		redis.IsNoReplicasError(err) || redis.IsOOMError(err) || isMoved(err) ||
+		redis.IsNoReplicasError(err) || redis.IsOOMError(err) || topology.IsMoved(err) ||
 		redis.HasErrorPrefix(err, "BUSY ") || redis.HasErrorPrefix(err, "MISCONF")
-}
-
-func isMoved(err error) bool {
-	return redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "ASK")
 }
 
 // isUnknownCommand tells of a command that the server does not know, whether a
@@ -149,17 +146,6 @@ func isForbiddenInScript(err error) bool {
 func isDial(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && op.Op == "dial"
-}
-
-// isNetwork tells whether an error is about the connection and not about what
-// came over it.
-func isNetwork(err error) bool {
-	if _, ok := errors.AsType[net.Error](err); ok {
-		return true
-	}
-	text := err.Error()
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) ||
-		errors.Is(err, net.ErrClosed) || strings.HasPrefix(text, "tls: ") || strings.HasPrefix(text, "x509: ")
 }
 
 // clip bounds text that came over the wire before it is shown.

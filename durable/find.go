@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/PitchConnect/fogispubsub/internal/topology"
 )
 
 // findMost is how many of the newest entries are looked through, and findPart
@@ -47,7 +49,7 @@ func (r *Reader) Missing(ctx context.Context, age time.Duration, ids ...string) 
 // find looks through the entries from one ID downwards, and tells where to go
 // on, if there are more.
 func (r *Reader) find(ctx context.Context, from string, age time.Duration, ids []string) (found []string, next string, trimmed bool, err error) {
-	node, err := nodeOf(ctx, r.conn, r.channel)
+	node, err := topology.Node(ctx, r.conn, r.channel)
 	if err != nil {
 		return nil, "", false, err
 	}

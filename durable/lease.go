@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/PitchConnect/fogispubsub/internal/topology"
 )
 
 // Lease is the right to handle a channel for a group; one instance has it at a
@@ -126,7 +128,7 @@ func (l *Lease) Release(ctx context.Context) (err error) {
 func (l *Lease) run(ctx context.Context, s script, keys []string, args ...any) *redis.Cmd {
 	ctx, cancel := context.WithTimeout(ctx, attemptTime)
 	defer cancel()
-	node, err := nodeOf(ctx, l.r.conn, l.r.channel)
+	node, err := topology.Node(ctx, l.r.conn, l.r.channel)
 	if err != nil {
 		failed := redis.NewCmd(ctx)
 		failed.SetErr(err)

@@ -3,11 +3,14 @@ package durable
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/PitchConnect/fogispubsub/internal/topology"
 )
 
 // Times of a lease. The holder gives it up well before the server does, and a
@@ -98,10 +101,8 @@ func NewReader(conn redis.UniversalClient, channel, group string, opts ReaderOpt
 	if group == "" {
 		faults = append(faults, errors.New("durable: the group has no name"))
 	}
-	switch conn.(type) {
-	case *redis.Client, *redis.ClusterClient, nil:
-	default:
-		faults = append(faults, errors.New("durable: a reader opens connections of its own and needs a *redis.Client or *redis.ClusterClient"))
+	if err := topology.CheckOptions(conn); conn != nil && err != nil {
+		faults = append(faults, fmt.Errorf("durable: %w", err))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
@@ -112,7 +113,7 @@ func NewReader(conn redis.UniversalClient, channel, group string, opts ReaderOpt
 }
 
 func (r *Reader) fail(ctx context.Context, op string, err error) *Error {
-	refresh(ctx, r.conn, err)
+	topology.Refresh(ctx, r.conn, err)
 	return fail(op, r.channel, r.group, readerRights, err)
 }
 

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/PitchConnect/fogispubsub/internal/topology"
 )
 
 // Position is a place in a stream from which to replay. Zero is the beginning
@@ -61,7 +63,7 @@ func Latest(ctx context.Context, conn redis.UniversalClient, channel string) (la
 	if err := CheckChannel(channel); err != nil {
 		return Entry{}, false, err
 	}
-	node, err := nodeOf(ctx, conn, channel)
+	node, err := topology.Node(ctx, conn, channel)
 	for upper := "+"; err == nil; {
 		var messages []redis.XMessage
 		messages, err = node.XRevRangeN(ctx, StreamKey(channel), upper, "-", 1).Result()
@@ -93,14 +95,14 @@ func scan(ctx context.Context, conn redis.UniversalClient, channel, key, start s
 				yield(redis.XMessage{}, err)
 				return
 			}
-			node, err := nodeOf(ctx, conn, channel)
+			node, err := topology.Node(ctx, conn, channel)
 			if err != nil {
 				yield(redis.XMessage{}, err)
 				return
 			}
 			batch, err := node.XRangeN(ctx, key, start, "+", int64(count)).Result()
 			if err != nil {
-				refresh(ctx, conn, err)
+				topology.Refresh(ctx, conn, err)
 				yield(redis.XMessage{}, err)
 				return
 			}

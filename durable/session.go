@@ -6,7 +6,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/PitchConnect/fogispubsub/internal/topology"
 )
 
 // session is one connection. Whatever fails ends it: a reply may have been
@@ -23,7 +24,7 @@ type session struct {
 // connect opens the session. Its connection ends with the lease, with ctx while
 // Read runs, and when the session is hung up.
 func (l *Lease) connect(ctx context.Context) error {
-	o, err := optionsOf(ctx, l.r.conn, l.r.channel)
+	o, err := topology.Options(ctx, l.r.conn, l.r.channel)
 	if err != nil {
 		return err
 	}
@@ -40,7 +41,8 @@ func (l *Lease) connect(ctx context.Context) error {
 		context.AfterFunc(sctx, func() { _ = conn.Close() })
 		return &idleConn{conn}, nil
 	}
-	plain(o)
+	topology.Plain(o)
+	o.ReadTimeout, o.WriteTimeout = readIdle, readIdle
 	s := &session{client: redis.NewClient(o), cancel: cancel}
 	context.AfterFunc(sctx, func() { _ = s.client.Close() })
 	l.session = s
@@ -52,17 +54,6 @@ func (l *Lease) hangUp() {
 		l.session.cancel()
 		l.session = nil
 	}
-}
-
-// plain switches off what go-redis would do by itself on a connection of ours.
-func plain(o *redis.Options) {
-	o.Protocol, o.MaxRetries, o.DialerRetries = 2, -1, 1
-	o.PoolSize, o.MinIdleConns, o.PipelinePoolSize = 1, 0, -1
-	o.MaxIdleConns, o.MaxActiveConns = 0, 0
-	o.ReadTimeout, o.WriteTimeout = readIdle, readIdle
-	o.Limiter, o.PushNotificationProcessor = nil, nil
-	o.ClientSideCache, o.ClientSideCacheConfig = nil, nil
-	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 }
 
 // idleConn ends a read when no byte came for a time. The deadline of go-redis

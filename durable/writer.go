@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/PitchConnect/fogispubsub/internal/topology"
 	"github.com/PitchConnect/fogispubsub/message"
 	"github.com/redis/go-redis/v9"
 )
@@ -98,7 +99,7 @@ func (w *Writer) Mark(ctx context.Context, channel string) (string, error) {
 	if err := CheckChannel(channel); err != nil {
 		return "", err
 	}
-	node, err := nodeOf(ctx, w.conn, channel)
+	node, err := topology.Node(ctx, w.conn, channel)
 	if err != nil {
 		return "", w.fail(ctx, "mark", channel, err)
 	}
@@ -127,7 +128,7 @@ func (w *Writer) Append(ctx context.Context, channel string, m message.Outgoing,
 	if err := CheckChannel(channel); err != nil {
 		return Appended{}, err
 	}
-	node, err := nodeOf(ctx, w.conn, channel)
+	node, err := topology.Node(ctx, w.conn, channel)
 	if err != nil {
 		return Appended{}, w.fail(ctx, "append", channel, err)
 	}
@@ -196,7 +197,7 @@ var errAnswer = errors.New("durable: unexpected answer of a script")
 // fail makes the error of an operation, and forgets where the channel lives
 // when it moved.
 func (w *Writer) fail(ctx context.Context, op, channel string, err error) *Error {
-	refresh(ctx, w.conn, err)
+	topology.Refresh(ctx, w.conn, err)
 	return fail(op, channel, "", writerRights, err)
 }
 

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/PitchConnect/fogispubsub/internal/topology"
 )
 
 // probeChannel is a channel that no service listens to: a probe on a channel
@@ -15,12 +17,12 @@ const probeChannel = "fogis:health:test"
 
 // Connection asks the server for a PONG. Redis away is unhealthy: whether a
 // fallback makes that a mere degradation is for the caller to know.
-func Connection(ctx context.Context, conn *redis.Client) Check {
+func Connection(ctx context.Context, conn redis.UniversalClient) Check {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	began := time.Now()
 	if err := conn.Ping(ctx).Err(); err != nil {
-		return Check{Status: Unhealthy, Err: fmt.Errorf("PING %s: %w", conn.Options().Addr, err)}
+		return Check{Status: Unhealthy, Err: fmt.Errorf("PING %s: %w", topology.Addr(conn), err)}
 	}
 	return Check{Status: Healthy, Elapsed: time.Since(began)}
 }
@@ -28,7 +30,7 @@ func Connection(ctx context.Context, conn *redis.Client) Check {
 // RoundTrip subscribes to a channel of its own, publishes a nonce there and
 // waits for it. The answer to a PUBLISH alone proves no delivery, so only the
 // received nonce counts. Elapsed is the time from publishing to receiving.
-func RoundTrip(ctx context.Context, conn *redis.Client) Check {
+func RoundTrip(ctx context.Context, conn redis.UniversalClient) Check {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	elapsed, err := roundTrip(ctx, conn)
@@ -38,7 +40,7 @@ func RoundTrip(ctx context.Context, conn *redis.Client) Check {
 	return Check{Status: Healthy, Elapsed: elapsed}
 }
 
-func roundTrip(ctx context.Context, conn *redis.Client) (time.Duration, error) {
+func roundTrip(ctx context.Context, conn redis.UniversalClient) (time.Duration, error) {
 	pubsub := conn.Subscribe(ctx)
 	defer pubsub.Close()
 	if err := pubsub.Subscribe(ctx, probeChannel); err != nil {

@@ -36,7 +36,7 @@ func (p *Publisher) deliver(ctx context.Context, l *lane, m *parcel, now time.Ti
 	switch {
 	case d.redis.delivered:
 		d.posted(p.postToo(ctx, m, d.redis))
-	case p.opts.Outbox != nil && p.record(m, &d):
+	case p.opts.Outbox != nil && p.record(l, m, &d):
 		p.work(ctx, budget, l, m, &d)
 	case p.hasFallback(m.Type) && !behindOthers && ended(ctx) == nil:
 		d.posted(p.post(ctx, m.WithoutStream()))
@@ -50,10 +50,10 @@ func (p *Publisher) deliver(ctx context.Context, l *lane, m *parcel, now time.Ti
 }
 
 // record puts a message into the outbox, if that takes it.
-func (p *Publisher) record(m *parcel, d *delivery) bool {
-	after := ""
-	if m.tried {
-		after = m.mark
+func (p *Publisher) record(l *lane, m *parcel, d *delivery) bool {
+	after := m.mark
+	if !m.tried {
+		after = l.seen // known now, it need not be written before the first attempt
 	}
 	d.outboxErr = p.opts.Outbox.Put(m.WithoutStream(), after)
 	m.queued = d.outboxErr == nil

@@ -108,13 +108,17 @@ func (p *Publisher) keep(ctx context.Context, l *lane, m *parcel) (durable.Appen
 				return durable.Appended{}, &outboxError{err}
 			}
 		}
-		m.mark = mark
+		m.mark, l.seen = mark, mark
 	}
 	after := ""
 	if m.tried {
 		after = m.mark
 	}
-	return p.streams.writer.Append(ctx, l.channel, m.WithStream(), after)
+	kept, err := p.streams.writer.Append(ctx, l.channel, m.WithStream(), after)
+	if err == nil {
+		l.seen = kept.StreamID
+	}
+	return kept, err
 }
 
 // degrade leaves the streams for good when the server turns out to have none.

@@ -28,6 +28,9 @@ type lane struct {
 	route routeLog
 	// faults decides which failures of the outbox are logged.
 	faults routeLog
+	// seen is a place in the stream that what was not sent yet will lie behind,
+	// "" when the stream was not reached yet.
+	seen string
 	// behind tells that the newest message of the lane is not in the stream.
 	behind bool
 }

@@ -7,11 +7,9 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/PitchConnect/fogispubsub/message"
-	"github.com/redis/go-redis/v9"
 )
 
 // Defaults of [Options].
@@ -165,33 +163,4 @@ func (o Options) validate() error {
 		}
 	}
 	return errors.Join(faults...)
-}
-
-// checkClient refuses a client that would publish twice or wait beyond a
-// deadline, and tells which address it uses. Other implementations of
-// UniversalClient than go-redis' own are taken as they are.
-func checkClient(conn redis.UniversalClient) (addr string, err error) {
-	var retries int
-	var deadlines bool
-	var faults []error
-	switch c := conn.(type) {
-	case *redis.Client:
-		o := c.Options()
-		addr, retries, deadlines = o.Addr, o.MaxRetries, o.ContextTimeoutEnabled
-	case *redis.ClusterClient:
-		o := c.Options()
-		addr, retries, deadlines = strings.Join(o.Addrs, ","), max(o.MaxRetries, 0), o.ContextTimeoutEnabled
-		if o.MaxRedirects != 0 {
-			faults = append(faults, errors.New("the Redis client sends a PUBLISH again when its answer was lost; set MaxRedirects: -1, the publisher retries itself"))
-		}
-	default:
-		return "", nil
-	}
-	if retries != 0 {
-		faults = append(faults, errors.New("the Redis client sends a PUBLISH again when its answer was lost; set MaxRetries: -1, the publisher retries itself"))
-	}
-	if !deadlines {
-		faults = append(faults, errors.New("the Redis client does not heed deadlines on its connections; set ContextTimeoutEnabled: true"))
-	}
-	return addr, errors.Join(faults...)
 }

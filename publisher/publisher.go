@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/PitchConnect/fogispubsub/internal/topology"
 	"github.com/PitchConnect/fogispubsub/message"
 	"github.com/redis/go-redis/v9"
 )
@@ -49,9 +50,8 @@ func New(conn redis.UniversalClient, opts Options) (*Publisher, error) {
 		if isNil(conn) {
 			faults = append(faults, errors.New("no Redis client; give one or set Options.Disabled"))
 		} else {
-			var err error
-			addr, err = checkClient(conn)
-			faults = append(faults, err)
+			addr = topology.Addr(conn)
+			faults = append(faults, topology.Check(conn))
 		}
 	}
 	streams, err := newStreams(conn, opts)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/PitchConnect/fogispubsub/internal/topology"
 	"github.com/PitchConnect/fogispubsub/message"
 	"github.com/redis/go-redis/v9"
 )
@@ -100,22 +101,14 @@ func (p *Publisher) send(ctx context.Context, l *lane, m *parcel) (receivers int
 	return receivers, "", kind, err
 }
 
-// publish only publishes.
+// publish only publishes: on a cluster where subscribers of this SDK listen, so
+// that they are counted.
 func (p *Publisher) publish(ctx context.Context, channel string, body []byte) (receivers int64, err error) {
-	node, err := nodeOf(ctx, p.conn, channel)
+	node, err := topology.Node(ctx, p.conn, channel)
 	if err != nil {
 		return 0, err
 	}
 	return node.Publish(ctx, channel, body).Result()
-}
-
-// nodeOf is the client for a channel: of a cluster the node to which its name
-// belongs, where subscribers of this SDK listen, so that they are counted.
-func nodeOf(ctx context.Context, conn redis.UniversalClient, channel string) (redis.UniversalClient, error) {
-	if cluster, ok := conn.(*redis.ClusterClient); ok {
-		return cluster.MasterForKey(ctx, channel)
-	}
-	return conn, nil
 }
 
 // withBudget bounds the Redis part.

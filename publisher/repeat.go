@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/PitchConnect/fogispubsub/durable"
+	"github.com/PitchConnect/fogispubsub/internal/topology"
 	"github.com/PitchConnect/fogispubsub/message"
 )
 
@@ -53,7 +54,7 @@ func (p *Publisher) repeat(ctx context.Context, l *lane) {
 func (p *Publisher) listeners(ctx context.Context, channel string) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, pingInRun)
 	defer cancel()
-	node, err := nodeOf(ctx, p.conn, channel)
+	node, err := topology.Node(ctx, p.conn, channel)
 	if err != nil {
 		return 0, err
 	}

@@ -279,7 +279,7 @@ func TestAnnounced_olderState(t *testing.T) {
 		var e events
 		e.attach(&o)
 		o.Logger = logcheck.New(t)
-		s, err := subscriber.New(b.options(), o)
+		s, err := subscriber.New(connect(t, b.options()), o)
 		require.NoError(t, err)
 		s.Handle(message.TypeMatchUpdates, got.handle)
 		r := start(t, s)

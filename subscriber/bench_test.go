@@ -46,7 +46,7 @@ func BenchmarkReceive(b *testing.B) {
 			if name == "unhandled" {
 				o.ChannelNames = map[message.Type]string{message.TypeSystemAlert: statusChannel}
 			}
-			s, err := subscriber.New(server.Options(), o)
+			s, err := subscriber.New(connect(b, server.Options()), o)
 			require.NoError(b, err)
 			handled := func() int { return int(s.Stats().Unhandled) }
 			if name == "unhandled" {
@@ -113,7 +113,7 @@ func BenchmarkLatency(b *testing.B) {
 		measure(b, arrived)
 	})
 	b.Run("subscriber", func(b *testing.B) {
-		s, err := subscriber.New(server.Options(), subscriber.Options{Logger: slog.New(slog.DiscardHandler)})
+		s, err := subscriber.New(connect(b, server.Options()), subscriber.Options{Logger: slog.New(slog.DiscardHandler)})
 		require.NoError(b, err)
 		arrived := make(chan time.Time, 1)
 		subscriber.On(s, func(context.Context, message.Message[message.ProcessingStatus]) error {
@@ -132,7 +132,7 @@ func BenchmarkKill(b *testing.B) {
 	client := server.Client(b)
 	handled := make(chan struct{}, 1)
 	resumed := make(chan struct{}, 1)
-	s, err := subscriber.New(server.Options(), subscriber.Options{
+	s, err := subscriber.New(connect(b, server.Options()), subscriber.Options{
 		Logger:    slog.New(slog.DiscardHandler),
 		OnResumed: func(subscriber.Resumed) { resumed <- struct{}{} },
 	})

@@ -2,49 +2,28 @@ package subscriber
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
-	"strings"
-	"syscall"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
-// dialer opens connections as the user's options ask. Unlike the dialer of
-// go-redis it heeds the context during the TLS handshake.
-type dialer struct {
-	options *redis.Options
-	idle    time.Duration // without an answer for so long the peer is dead
-}
+// dialer is a Dialer of go-redis' options.
+type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 
-func (d dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	if d.options.Dialer != nil {
-		return d.options.Dialer(ctx, network, addr)
+// watchPeer has the kernel end a connection whose peer gives no sign for idle,
+// so that one which is closed with bytes unsent does not linger.
+func watchPeer(conn net.Conn, idle time.Duration) {
+	if secure, ok := conn.(interface{ NetConn() net.Conn }); ok { // of TLS
+		conn = secure.NetConn()
 	}
-	nd := net.Dialer{
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: d.idle, Interval: d.idle / 2, Count: 3},
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		return
 	}
-	if strings.HasPrefix(network, "tcp") {
-		nd.ControlContext = func(_ context.Context, _, _ string, raw syscall.RawConn) error {
-			return limitUnacknowledged(raw, d.idle)
-		}
+	// Where this fails, the deadlines of the session still hold.
+	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: idle, Interval: idle / 2, Count: 3})
+	if raw, err := tcp.SyscallConn(); err == nil {
+		_ = limitUnacknowledged(raw, idle)
 	}
-	conn, err := nd.DialContext(ctx, network, addr)
-	if err != nil || d.options.TLSConfig == nil {
-		return conn, err
-	}
-	config := d.options.TLSConfig
-	if config.ServerName == "" && !config.InsecureSkipVerify {
-		config = config.Clone()
-		config.ServerName, _, _ = net.SplitHostPort(addr)
-	}
-	secure := tls.Client(conn, config)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return secure, nil
 }
 
 // idleConn ends a read when no byte came for idle. The deadline of go-redis

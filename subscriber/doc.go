@@ -28,7 +28,8 @@
 // session from reading and nothing is dropped; if that lasts, Redis closes the
 // connection, and that is a reported gap.
 //
-//	s, err := subscriber.New(&redis.Options{Addr: "localhost:6379"}, subscriber.Options{})
+//	conn := redis.NewClient(&redis.Options{Addr: "localhost:6379", MaxRetries: -1, ContextTimeoutEnabled: true})
+//	s, err := subscriber.New(conn, subscriber.Options{})
 //	subscriber.On(s, func(ctx context.Context, m message.Message[message.MatchUpdates]) error {
 //		return calendar.Sync(ctx, m.Payload.Matches)
 //	})

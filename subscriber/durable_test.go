@@ -107,7 +107,7 @@ func member(t *testing.T, options *redis.Options, o subscriber.Options, h subscr
 	if o.Logger == nil {
 		o.Logger = logcheck.New(t)
 	}
-	s, err := subscriber.New(options, o)
+	s, err := subscriber.New(connect(t, options), o)
 	require.NoError(t, err)
 	s.Handle(message.TypeProcessingStatus, h)
 	return start(t, s), &e
@@ -115,11 +115,11 @@ func member(t *testing.T, options *redis.Options, o subscriber.Options, h subscr
 
 func TestDurable_New_refusesHalfOptions(t *testing.T) {
 	t.Parallel()
-	_, err := subscriber.New(at("x"), subscriber.Options{Durable: subscriber.DurableOptions{Latest: true}})
+	_, err := subscriber.New(connect(t, at("x")), subscriber.Options{Durable: subscriber.DurableOptions{Latest: true}})
 	require.ErrorContains(t, err, "Group")
 	o := inGroup()
 	o.Channels = []string{"a{b}"}
-	_, err = subscriber.New(at("x"), o)
+	_, err = subscriber.New(connect(t, at("x")), o)
 	require.ErrorContains(t, err, "a{b}")
 }
 
@@ -264,7 +264,7 @@ const childVariable = "FOGIS_SUBSCRIBER_TEST_CHILD"
 
 func TestMain(m *testing.M) {
 	if addr := os.Getenv(childVariable); addr != "" {
-		s, err := subscriber.New(at(addr), inGroup())
+		s, err := subscriber.New(redis.NewClient(plain(at(addr))), inGroup())
 		if err == nil {
 			s.Handle(message.TypeProcessingStatus, func(_ context.Context, e *message.Envelope) error {
 				fmt.Println(e.ID)
@@ -488,7 +488,7 @@ func TestDurable_missingRightEndsRun(t *testing.T) {
 	options.Username, options.Password = "plain", "hemligt"
 	o := inGroup()
 	o.Logger = logcheck.New(t)
-	s, err := subscriber.New(options, o)
+	s, err := subscriber.New(connect(t, options), o)
 	require.NoError(t, err)
 	var got recorder
 	s.Handle(message.TypeProcessingStatus, got.handle)

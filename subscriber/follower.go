@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/PitchConnect/fogispubsub/durable"
 	"github.com/PitchConnect/fogispubsub/message"
 )
@@ -48,11 +46,11 @@ type follower struct {
 	passed time.Time
 }
 
-func newFollower(r *run, conn redis.UniversalClient, name string, t message.Type, channel string) (*follower, error) {
+func newFollower(r *run, name string, t message.Type, channel string) (*follower, error) {
 	f := &follower{run: r, name: name, typ: t, channel: channel, announced: newAnnounced()}
 	o := r.opts.Durable.reader()
 	o.OnGap, o.OnRetry, o.OnOther = f.report, f.noteFault, f.otherHolds
-	reader, err := durable.NewReader(conn, channel, r.opts.Durable.Group, o)
+	reader, err := durable.NewReader(r.s.conn, channel, r.opts.Durable.Group, o)
 	if err != nil {
 		return nil, fmt.Errorf("subscriber: %w", err)
 	}

@@ -154,7 +154,7 @@ func TestGap_handshakeThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newRedisBox(t)
 		b.hook(func(c *server.Peer, cmd string, args ...string) bool { return cmd == "SUBSCRIBE" })
-		s, err := subscriber.New(b.options(), subscriber.Options{HandshakeTimeout: time.Second, Logger: logcheck.New(t)})
+		s, err := subscriber.New(connect(t, b.options()), subscriber.Options{HandshakeTimeout: time.Second, Logger: logcheck.New(t)})
 		require.NoError(t, err)
 		var got recorder
 		s.Handle(message.TypeProcessingStatus, got.handle)
@@ -176,7 +176,7 @@ func TestGap_heldUntilAllChannelsAreConfirmed(t *testing.T) {
 		o := subscriber.Options{Channels: []string{"one", "two"}, Logger: logcheck.New(t)}
 		o.OnResumed = func(r subscriber.Resumed) { e.add("resumed "+r.Session, func() {}) }
 		var got recorder
-		s, err := subscriber.New(b.options(), o)
+		s, err := subscriber.New(connect(t, b.options()), o)
 		require.NoError(t, err)
 		s.Handle(message.TypeProcessingStatus, func(ctx context.Context, env *message.Envelope) error {
 			e.add("handled "+env.ID, func() {})

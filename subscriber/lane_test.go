@@ -170,7 +170,7 @@ func TestLane_panickingCallbacks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newRedisBox(t)
-		s, err := subscriber.New(b.options(), subscriber.Options{
+		s, err := subscriber.New(connect(t, b.options()), subscriber.Options{
 			Logger:     logcheck.New(t),
 			MaxRetries: -1,
 			OnGap:      func(subscriber.Gap) { panic("gap") },
@@ -197,7 +197,7 @@ func TestOn_typedAndInvalidPayload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newRedisBox(t)
 		logger, log := logcheck.NewLog(t)
-		s, err := subscriber.New(b.options(), subscriber.Options{Logger: logger})
+		s, err := subscriber.New(connect(t, b.options()), subscriber.Options{Logger: logger})
 		require.NoError(t, err)
 		var got []message.Message[custom]
 		subscriber.On(s, func(_ context.Context, m message.Message[custom]) error { got = append(got, m); return nil })
@@ -251,7 +251,7 @@ func TestLane_otherLanesGoOn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newRedisBox(t)
-		s, err := subscriber.New(b.options(), subscriber.Options{QueueMessages: 2, Logger: logcheck.New(t)})
+		s, err := subscriber.New(connect(t, b.options()), subscriber.Options{QueueMessages: 2, Logger: logcheck.New(t)})
 		require.NoError(t, err)
 		release := make(chan struct{})
 		slow := &recorder{do: func(context.Context, string) error { <-release; return nil }}

@@ -65,7 +65,7 @@ func TestDurable_Auto_serverWithoutStreams(t *testing.T) {
 func runOnce(t *testing.T, options *redis.Options, o subscriber.Options) error {
 	t.Helper()
 	o.Logger = logcheck.New(t)
-	s, err := subscriber.New(options, o)
+	s, err := subscriber.New(connect(t, options), o)
 	require.NoError(t, err)
 	var got recorder
 	s.Handle(message.TypeProcessingStatus, got.handle)
@@ -160,7 +160,7 @@ func TestDurable_Auto_neverDegradesOnceItWasDurable(t *testing.T) {
 		b, client := bubbleBox(t)
 		o := auto()
 		o.Logger = logcheck.New(t)
-		s, err := subscriber.New(b.options(), o)
+		s, err := subscriber.New(connect(t, b.options()), o)
 		require.NoError(t, err)
 		var got recorder
 		s.Handle(message.TypeProcessingStatus, got.handle)

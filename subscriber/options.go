@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/PitchConnect/fogispubsub/internal/topology"
 	"github.com/PitchConnect/fogispubsub/message"
 )
 
@@ -24,8 +25,9 @@ type Options struct {
 	// its default channel, never both. Types that share a channel share a
 	// session.
 	ChannelNames map[message.Type]string
-	// Channels are read beside those of the types. They share one session;
-	// their messages go to the lanes of their types.
+	// Channels are read beside those of the types. They share one session, on
+	// a Cluster at the node of the first one; their messages go to the lanes of
+	// their types.
 	Channels []string
 
 	// PingInterval is the time between PINGs; the connection is given up when
@@ -96,13 +98,17 @@ type Options struct {
 
 // withDefaults fills in the defaults, and reports every fault in the order of
 // the fields.
-func (o Options) withDefaults(redisOptions *redis.Options) (Options, error) {
+func (o Options) withDefaults(conn redis.UniversalClient) (Options, error) {
 	var faults []error
 	fault := func(format string, args ...any) {
 		faults = append(faults, fmt.Errorf("subscriber: "+format, args...))
 	}
-	if redisOptions == nil && !o.Disabled {
-		fault("redis options are nil; give them, or set Options.Disabled")
+	if !o.Disabled {
+		if err := errors.Join(topology.Check(conn), topology.CheckOptions(conn)); topology.IsNil(conn) {
+			fault("no Redis client; give one or set Options.Disabled")
+		} else if err != nil {
+			fault("%w", err)
+		}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

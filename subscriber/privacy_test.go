@@ -17,7 +17,7 @@ import (
 
 func TestSubscriber_format_showsNoPassword(t *testing.T) {
 	t.Parallel()
-	s, err := subscriber.New(&redis.Options{Addr: "192.0.2.7:6379", Password: logcheck.Password}, subscriber.Options{Logger: logcheck.New(t)})
+	s, err := subscriber.New(connect(t, &redis.Options{Addr: "192.0.2.7:6379", Password: logcheck.Password}), subscriber.Options{Logger: logcheck.New(t)})
 	require.NoError(t, err)
 	logcheck.CleanValue(t, "the subscriber", s)
 	logcheck.CleanValue(t, "the subscriber inside of another value", struct{ S *subscriber.Subscriber }{s})
@@ -53,7 +53,7 @@ func TestSession_garbledAnswers_areNotQuoted(t *testing.T) {
 					return near, nil
 				}}
 				logger, log := logcheck.NewLog(t)
-				s, err := subscriber.New(options, subscriber.Options{Logger: logger})
+				s, err := subscriber.New(connect(t, options), subscriber.Options{Logger: logger})
 				require.NoError(t, err)
 				s.Handle(message.TypeProcessingStatus, func(context.Context, *message.Envelope) error { return nil })
 				r := start(t, s)

@@ -64,7 +64,7 @@ func (s *session) sendProbe(payload string) bool {
 	before := s.last.Load()
 	sent := time.Now()
 	ctx, cancel := context.WithTimeout(s.ctx, s.idle)
-	err := s.k.run.command.Publish(ctx, s.probe.channel, payload).Err()
+	err := s.k.run.s.conn.Publish(ctx, s.probe.channel, payload).Err()
 	cancel()
 	switch {
 	case s.ctx.Err() != nil:

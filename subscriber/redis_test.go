@@ -45,7 +45,7 @@ func onRedis(t *testing.T, options *redis.Options, o subscriber.Options, h subsc
 	e.attach(&o)
 	logger, log := logcheck.NewLog(t)
 	o.Logger = logger
-	s, err := subscriber.New(options, o)
+	s, err := subscriber.New(connect(t, options), o)
 	require.NoError(t, err)
 	s.Handle(message.TypeProcessingStatus, h)
 	r := start(t, s)
@@ -333,7 +333,7 @@ func TestRedis_accessRights(t *testing.T) {
 	options := at(server.Addr())
 	options.Username, options.Password = "calendar", "wrong-"+logcheck.Password
 	run := func() error {
-		s, err := subscriber.New(options, subscriber.Options{Logger: logcheck.New(t)})
+		s, err := subscriber.New(connect(t, options), subscriber.Options{Logger: logcheck.New(t)})
 		require.NoError(t, err)
 		s.Handle(message.TypeProcessingStatus, func(context.Context, *message.Envelope) error { return nil })
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -379,6 +379,7 @@ func TestRedis_stopsAtOnceWhateverIsBlocked(t *testing.T) {
 			proxy.BlackHole(true)
 			o := at(proxy.Addr())
 			o.TLSConfig = &tls.Config{}
+			o.Dialer = (&tls.Dialer{Config: o.TLSConfig}).DialContext
 			return o, func() {}
 		},
 		"read": func(t *testing.T) (*redis.Options, func()) {
@@ -390,7 +391,7 @@ func TestRedis_stopsAtOnceWhateverIsBlocked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			options, block := setup(t)
-			s, err := subscriber.New(options, subscriber.Options{Logger: logcheck.New(t)})
+			s, err := subscriber.New(connect(t, options), subscriber.Options{Logger: logcheck.New(t)})
 			require.NoError(t, err)
 			s.Handle(message.TypeProcessingStatus, func(context.Context, *message.Envelope) error { return nil })
 			r := start(t, s)

@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/PitchConnect/fogispubsub/message"
 )
 
@@ -28,10 +26,9 @@ type run struct {
 	keepers []*keeper
 	// channels tells which keeper reads a channel.
 	channels map[string]*keeper
-	command  *redis.Client // publishes the probes; nil when there are none
+	probes   bool // sessions prove that Redis delivers
 	// followers read the streams of the channels; none without Options.Durable.
 	followers map[string]*follower
-	stream    *redis.Client // of the followers
 	// chosen tells that it is known whether the followers are to be used, plain
 	// that they are not.
 	chosen, plain atomic.Bool
@@ -78,9 +75,7 @@ func newRun(ctx context.Context, s *Subscriber) (*run, error) {
 	if len(further) > 0 {
 		r.keep(newKeeper(r, "channels", "", further...))
 	}
-	if len(r.keepers) > 0 && s.opts.ProbeInterval > 0 {
-		r.command = newCommandClient(s.redis(), 2*s.opts.PingInterval, 2)
-	}
+	r.probes = s.opts.ProbeInterval > 0
 	return r, r.follow()
 }
 
@@ -90,16 +85,15 @@ func (r *run) follow() error {
 		return nil
 	}
 	r.followers = map[string]*follower{}
-	r.stream = newCommandClient(r.s.redis(), 2*r.opts.PingInterval, 4*len(r.channels))
 	for _, k := range r.keepers {
 		for _, channel := range k.channels {
 			name := k.name
 			if k.typ == "" {
 				name = channel
 			}
-			f, err := newFollower(r, r.stream, name, k.typ, channel)
+			f, err := newFollower(r, name, k.typ, channel)
 			if err != nil {
-				return errors.Join(err, r.stream.Close())
+				return err
 			}
 			r.followers[channel] = f
 		}
@@ -112,17 +106,6 @@ func (r *run) keep(k *keeper) {
 	for _, channel := range k.channels {
 		r.channels[channel] = k
 	}
-}
-
-// newCommandClient makes a client for short commands: it never repeats one and
-// holds at most so many connections.
-func newCommandClient(options *redis.Options, idle time.Duration, connections int) *redis.Client {
-	o := *options
-	o.Dialer = dialer{options, idle}.dial
-	o.PoolSize, o.MaxActiveConns = connections, connections
-	o.ContextTimeoutEnabled = true
-	plain(&o)
-	return redis.NewClient(&o)
 }
 
 // work does what Run promises.
@@ -148,9 +131,6 @@ func (r *run) work(ctx context.Context) error {
 	stopSessions()
 	close(r.draining)
 	keepers.Wait()
-	if r.command != nil {
-		r.command.Close()
-	}
 	stuck, err := r.drain(bound.C)
 	r.finish(stuck)
 	return errors.Join(failure, err)
@@ -184,9 +164,6 @@ func (r *run) finish(stuck bool) {
 		followers.Go(func() { f.finish(stuck) })
 	}
 	followers.Wait()
-	if r.stream != nil {
-		r.stream.Close()
-	}
 }
 
 // drain finishes what is queued until bound fires. still tells that a handler

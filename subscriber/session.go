@@ -13,8 +13,8 @@ import (
 	"unsafe"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"github.com/PitchConnect/fogispubsub/internal/topology"
 	"github.com/PitchConnect/fogispubsub/message"
 )
 
@@ -74,37 +74,41 @@ func newSession(parent context.Context, k *keeper) *session {
 	}
 	s.reader.armed, s.reader.over = make(chan struct{}, 1), make(chan struct{})
 	s.ctx, s.cancel = context.WithCancelCause(parent)
-	o := *k.run.s.redis()
-	o.Dialer = s.dial
-	o.PoolSize = 1
-	o.ReadTimeout, o.WriteTimeout = k.run.opts.HandshakeTimeout, s.idle
-	plain(&o)
-	s.client = redis.NewClient(&o)
-	s.pubsub = s.client.Subscribe(s.ctx)
 	return s
 }
 
-// plain switches off what go-redis would do by itself on a connection of
-// ours: count on a shared breaker, cache, and watch for maintenance, for which
-// it would resolve the host name outside of every context.
-func plain(o *redis.Options) {
-	o.Protocol, o.MaxRetries, o.DialerRetries = 2, -1, 1
-	o.MinIdleConns, o.PipelinePoolSize = 0, -1
-	o.Limiter, o.PushNotificationProcessor = nil, nil
-	o.ClientSideCache, o.ClientSideCacheConfig = nil, nil
-	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+// connect finds the server for the session's channels. The connection itself is
+// opened by the first command. The channels of one session may belong to
+// different nodes of a cluster: it listens on that of the first one.
+func (s *session) connect() error {
+	o, err := topology.Options(s.ctx, s.k.run.s.conn, s.k.channels[0])
+	if err != nil {
+		topology.Refresh(s.ctx, s.k.run.s.conn, err)
+		return err
+	}
+	if topology.BehindSentinel(o) {
+		topology.DemandMaster(o)
+	}
+	open := o.Dialer
+	o.Dialer = func(_ context.Context, network, addr string) (net.Conn, error) { return s.dial(open, network, addr) }
+	topology.Plain(o)
+	o.ReadTimeout, o.WriteTimeout = s.k.run.opts.HandshakeTimeout, s.idle
+	s.client = redis.NewClient(o)
+	s.pubsub = s.client.Subscribe(s.ctx)
+	return nil
 }
 
 // dial opens the session's only connection. Closing it with the session's
 // context is what ends a blocked handshake, read or write.
-func (s *session) dial(_ context.Context, network, addr string) (net.Conn, error) {
+func (s *session) dial(open dialer, network, addr string) (net.Conn, error) {
 	if s.dials.Add(1) > 1 {
 		return nil, errSessionOver
 	}
-	conn, err := dialer{s.k.run.s.redis(), s.idle}.dial(s.ctx, network, addr)
+	conn, err := open(s.ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
+	watchPeer(conn, s.idle)
 	s.readTo = time.Now()
 	closed := make(chan struct{})
 	s.closed = closed
@@ -121,6 +125,9 @@ func (s *session) run() error {
 	defer s.close()
 	s.handshake = time.AfterFunc(s.k.run.opts.HandshakeTimeout, func() { s.cancel(errHandshake) })
 	defer s.handshake.Stop()
+	if err := s.connect(); err != nil {
+		return s.reason(err)
+	}
 	// While Redis loads its data it takes subscriptions and refuses PINGs. A
 	// PING first, so that no publisher counts a listener that will not last.
 	if err := s.pubsub.Ping(s.ctx); err != nil {
@@ -189,7 +196,7 @@ func (s *session) ask() error {
 
 // asksProbe tells whether the answer to the probe's SUBSCRIBE is due.
 func (s *session) asksProbe() bool {
-	return s.asked == len(s.k.channels) && s.k.run.command != nil
+	return s.asked == len(s.k.channels) && s.k.run.probes
 }
 
 // confirm notes the answer for one channel. After the last one the session is
@@ -208,7 +215,7 @@ func (s *session) confirm(channel string) error {
 			}
 		}
 		s.held = nil
-		if s.k.run.command == nil {
+		if !s.k.run.probes {
 			s.startHelpers(false)
 			return nil
 		}
@@ -231,8 +238,10 @@ func (s *session) reason(err error) error {
 
 func (s *session) close() {
 	s.cancel(errSessionOver)
-	s.pubsub.Close()
-	s.client.Close()
+	if s.client != nil {
+		s.pubsub.Close()
+		s.client.Close()
+	}
 	s.helpers.Wait()
 	if s.closed != nil {
 		<-s.closed

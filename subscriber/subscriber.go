@@ -26,10 +26,7 @@ type HandlerFunc func(ctx context.Context, e *message.Envelope) error
 // Subscriber receives messages and hands them to handlers. All methods may be
 // called by several goroutines at once.
 type Subscriber struct {
-	// redis returns our own copy of the options, nil when disabled. A function,
-	// because package fmt prints a struct with the password in it, even from
-	// an unexported field.
-	redis  func() *redis.Options
+	conn   redis.UniversalClient // nil only when disabled
 	opts   Options
 	counts counters
 	logs   logs
@@ -53,25 +50,28 @@ type route struct {
 	counts  typeCounters
 }
 
-// New returns a Subscriber for the Redis server of redisOptions, which is
-// copied. It opens no connection. A Dialer in redisOptions must heed its
-// context and do TLS itself, as go-redis demands; without one the Subscriber
-// dials and does both.
+// New returns a Subscriber for the servers of conn: a *redis.Client, which may
+// come from NewFailoverClient and so be behind Sentinel, or a
+// *redis.ClusterClient. It may be nil only if Options.Disabled. New opens no
+// connection.
+//
+// conn carries the short commands, and must be made as for a publisher: with
+// MaxRetries: -1, on a cluster MaxRedirects: -1 too, and ContextTimeoutEnabled:
+// true. Each session opens one more connection from its options: to the node of
+// a cluster that its channel belongs to, where publishers of this SDK have it
+// counted as a listener, or to the master that Sentinel names. The Dialer in
+// them should heed its context, so that Run ends at once; that of go-redis does
+// so but for a TLS handshake, for which tls.Dialer does.
 //
 // The error names every fault of the options.
-func New(redisOptions *redis.Options, opts Options) (*Subscriber, error) {
-	opts, err := opts.withDefaults(redisOptions)
+func New(conn redis.UniversalClient, opts Options) (*Subscriber, error) {
+	opts, err := opts.withDefaults(conn)
 	if err != nil {
 		return nil, err
 	}
 	opts.ChannelNames = maps.Clone(opts.ChannelNames)
 	opts.Channels = slices.Clone(opts.Channels)
-	s := &Subscriber{opts: opts, logs: newLogs(opts.Logger), routes: map[message.Type]*route{}, begun: make(chan struct{})}
-	if redisOptions != nil {
-		options := *redisOptions
-		s.redis = func() *redis.Options { return &options }
-	}
-	return s, nil
+	return &Subscriber{conn: conn, opts: opts, logs: newLogs(opts.Logger), routes: map[message.Type]*route{}, begun: make(chan struct{})}, nil
 }
 
 // Handle registers the handler of a type. It panics when h is nil, when the

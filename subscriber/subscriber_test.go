@@ -30,7 +30,7 @@ func TestNew_reportsEveryFaultInOrder(t *testing.T) {
 	require.Error(t, err)
 	lines := strings.Split(err.Error(), "\n")
 	require.Len(t, lines, 7)
-	for i, field := range []string{"redis options", "ChannelNames", "Channels[1]", "PingInterval", "Concurrency", "QueueMessages", "DedupeAge"} {
+	for i, field := range []string{"no Redis client", "ChannelNames", "Channels[1]", "PingInterval", "Concurrency", "QueueMessages", "DedupeAge"} {
 		require.Contains(t, lines[i], field)
 	}
 }
@@ -68,7 +68,7 @@ func TestSubscriber_Run_startedBeforeRedis(t *testing.T) {
 		o := subscriber.Options{Logger: logger}
 		e.attach(&o)
 		var got recorder
-		s, err := subscriber.New(b.options(), o)
+		s, err := subscriber.New(connect(t, b.options()), o)
 		require.NoError(t, err)
 		s.Handle(message.TypeProcessingStatus, got.handle)
 		require.Equal(t, subscriber.StateStopped, s.Status().State)
@@ -122,7 +122,7 @@ func TestSubscriber_Run_withoutHandlersOpensNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newRedisBox(t)
-		s, err := subscriber.New(b.options(), subscriber.Options{Logger: logcheck.New(t)})
+		s, err := subscriber.New(connect(t, b.options()), subscriber.Options{Logger: logcheck.New(t)})
 		require.NoError(t, err)
 		r := start(t, s)
 		time.Sleep(time.Hour)
@@ -168,7 +168,7 @@ func TestSubscriber_Run_channels(t *testing.T) {
 			Channels:     []string{"more:1", "more:2", "own:status", "more:1"},
 		}
 		e.attach(&o)
-		s, err := subscriber.New(b.options(), o)
+		s, err := subscriber.New(connect(t, b.options()), o)
 		require.NoError(t, err)
 		var statuses, alerts recorder
 		s.Handle(message.TypeProcessingStatus, statuses.handle)
@@ -202,7 +202,7 @@ func TestSubscriber_Run_typesOnOneChannelShareASession(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newRedisBox(t)
-		s, err := subscriber.New(b.options(), subscriber.Options{
+		s, err := subscriber.New(connect(t, b.options()), subscriber.Options{
 			Logger:       logcheck.New(t),
 			ChannelNames: map[message.Type]string{message.TypeProcessingStatus: "all", message.TypeSystemAlert: "all"},
 		})
@@ -233,7 +233,7 @@ func TestSubscriber_Run_refusedChannel(t *testing.T) {
 				}
 				return false
 			})
-			s, err := subscriber.New(b.options(), subscriber.Options{Logger: logcheck.New(t)})
+			s, err := subscriber.New(connect(t, b.options()), subscriber.Options{Logger: logcheck.New(t)})
 			require.NoError(t, err)
 			var got recorder
 			s.Handle(message.TypeProcessingStatus, got.handle)
@@ -275,7 +275,7 @@ func TestSubscriber_Run_passingRefusalsAreRetriedFromTheStart(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := newRedisBox(t)
 			b.SetError(reply)
-			s, err := subscriber.New(b.options(), subscriber.Options{Logger: logcheck.New(t)})
+			s, err := subscriber.New(connect(t, b.options()), subscriber.Options{Logger: logcheck.New(t)})
 			require.NoError(t, err)
 			var got recorder
 			s.Handle(message.TypeProcessingStatus, got.handle)
@@ -351,7 +351,7 @@ func TestSubscriber_Subscribed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newRedisBox(t)
 		b.refuse(true)
-		s, err := subscriber.New(b.options(), subscriber.Options{Logger: logcheck.New(t)})
+		s, err := subscriber.New(connect(t, b.options()), subscriber.Options{Logger: logcheck.New(t)})
 		require.NoError(t, err)
 		var got recorder
 		s.Handle(message.TypeProcessingStatus, got.handle)

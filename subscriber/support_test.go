@@ -13,6 +13,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/alicebob/miniredis/v2/server"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 	"github.com/stretchr/testify/require"
 
 	"github.com/PitchConnect/fogispubsub/internal/logcheck"
@@ -62,6 +63,19 @@ func (b *redisBox) dial(context.Context, string, string) (net.Conn, error) {
 }
 
 func (b *redisBox) options() *redis.Options { return &redis.Options{Addr: "box:6379", Dialer: b.dial} }
+
+// connect makes a client that New takes, and closes it with the test.
+func connect(tb testing.TB, o *redis.Options) *redis.Client {
+	conn := redis.NewClient(plain(o))
+	tb.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func plain(o *redis.Options) *redis.Options {
+	o.MaxRetries, o.DialerRetries, o.ContextTimeoutEnabled = -1, 1, true
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	return o
+}
 
 // cut ends all connections, and refuses new ones while refuse is set.
 func (b *redisBox) cut(refuse bool) {
@@ -217,7 +231,7 @@ func box(t *testing.T, o subscriber.Options, h subscriber.HandlerFunc) (*redisBo
 	if o.Logger == nil {
 		o.Logger = logcheck.New(t)
 	}
-	s, err := subscriber.New(b.options(), o)
+	s, err := subscriber.New(connect(t, b.options()), o)
 	require.NoError(t, err)
 	s.Handle(message.TypeProcessingStatus, h)
 	r := start(t, s)

@@ -51,6 +51,8 @@ const usage = `usage: fogis-pubsub COMMAND [flags]
   publish alert   --type T --severity S --message M
   subscribe       [--durable [--group G]] [--count N] [--timeout D] [--channel C]...
   replay          --type T [--since D or RFC 3339] [--after ID]
+  deadletter      list|show|requeue|discard [--type T] [--error TEXT] [--older D] [--newer D] [--group G] [--stale] [--all] [ID]...
+  outbox          list|drain [--path F] [--timeout D]
   serve           --addr A [--allow-unauthenticated]
   check           [--fallback URL]
   dev             [--addr A]
@@ -91,6 +93,10 @@ func (c *command) dispatch(ctx context.Context, args []string) error {
 		return c.publish(ctx, rest)
 	case "subscribe":
 		return c.subscribe(ctx, rest)
+	case "deadletter":
+		return c.deadletter(ctx, rest)
+	case "outbox":
+		return c.outbox(ctx, rest)
 	case "replay":
 		return c.replay(ctx, rest)
 	case "serve":

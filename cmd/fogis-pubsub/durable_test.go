@@ -1,14 +1,20 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/PitchConnect/fogispubsub/durable"
 	"github.com/PitchConnect/fogispubsub/internal/faultnet"
 	"github.com/PitchConnect/fogispubsub/internal/realredis"
+	"github.com/PitchConnect/fogispubsub/message"
+	"github.com/PitchConnect/fogispubsub/outbox"
 )
 
 // What is published while nobody runs is printed later, by one of the group,
@@ -73,6 +79,12 @@ func TestPublish_outbox_sendsLater(t *testing.T) {
 	require.Equal(t, "outbox", writer.line()["route"])
 
 	away["REDIS_URL"] = realredis.Start(t).URL()
+	listed := start(t, away, "", "outbox", "list")
+	require.Equal(t, exitDone, listed.wait(), listed.stderr)
+	require.Equal(t, "processing_status", listed.line()["type"])
+	drained := start(t, away, "", "outbox", "drain")
+	require.Equal(t, exitDone, drained.wait(), drained.stderr)
+	require.Equal(t, map[string]any{"drained": json.Number("1"), "left": json.Number("0")}, drained.line())
 	writer = start(t, away, "", "publish", "status", "--status", "two")
 	require.Equal(t, exitDone, writer.wait(), writer.stderr)
 	require.Equal(t, "stream", writer.line()["route"])
@@ -80,5 +92,63 @@ func TestPublish_outbox_sendsLater(t *testing.T) {
 	require.Equal(t, exitDone, replayed.wait(), replayed.stderr)
 	for _, status := range []string{"one", "two"} {
 		require.Equal(t, status, replayed.line()["payload"].(map[string]any)["status"])
+	}
+}
+
+func TestOutbox_inUse_namesTheHolder(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "outbox")
+	f, err := outbox.Open(path, outbox.Options{})
+	require.NoError(t, err)
+	defer f.Close()
+	listed := start(t, map[string]string{"FOGIS_OUTBOX_PATH": path}, "", "outbox", "list")
+	require.Equal(t, exitFailed, listed.wait())
+	require.Contains(t, listed.stderr.String(), fmt.Sprintf("by process %d", os.Getpid()))
+}
+
+func TestDeadletter_listShowRequeueDiscard(t *testing.T) {
+	t.Parallel()
+	s := realredis.Start(t)
+	env := map[string]string{"REDIS_URL": s.URL(), "REDIS_DURABLE": "auto", "FOGIS_SERVICE_NAME": "processor"}
+	for range 3 {
+		writer := start(t, env, "["+oddMatch+"]", "publish", "matches", "--file", "-")
+		require.Equal(t, exitDone, writer.wait(), writer.stderr)
+	}
+	client := redis.NewClient(&redis.Options{Addr: s.Addr(), MaxRetries: -1, ContextTimeoutEnabled: true})
+	defer client.Close()
+	reader, err := durable.NewReader(client, message.ChannelMatchUpdates, "calendar", durable.ReaderOptions{})
+	require.NoError(t, err)
+	lease, err := reader.Acquire(t.Context())
+	require.NoError(t, err)
+	for buried := 0; buried < 3; {
+		entries, err := lease.Read(t.Context())
+		require.NoError(t, err)
+		for _, e := range entries {
+			require.NoError(t, lease.Bury(t.Context(), e, durable.Failure{Err: fmt.Errorf("fault %d", buried), Attempts: 1}))
+			buried++
+		}
+	}
+	require.NoError(t, lease.Release(t.Context()))
+
+	call := func(want int, args ...string) *program {
+		t.Helper()
+		p := start(t, env, "", append([]string{"deadletter"}, args...)...)
+		require.Equal(t, want, p.wait(), p.stderr)
+		return p
+	}
+	listed := call(exitDone, "list", "--error", "FAULT 1", "--type", "match_updates")
+	line := listed.line()
+	require.Equal(t, "fault 1", line["error"])
+	require.NotContains(t, line, "message", "a list shows nobody")
+	id := line["letter_id"].(string)
+	shown := call(exitDone, "show", "--type", "match_updates", id).line()
+	require.Equal(t, "6200045", shown["message"].(map[string]any)["matches"].([]any)[0].(map[string]any)["id"])
+	call(exitDone, "requeue", "--type", "match_updates", id)
+	call(exitFailed, "requeue", "--type", "match_updates", id)
+	require.Len(t, call(exitDone, "list").stdout.lines, 2)
+	require.Contains(t, call(exitDone, "discard", "--older", "0s", "--all").stderr.String(), "2 discarded")
+	require.Empty(t, call(exitDone, "list").stdout.lines)
+	for _, args := range [][]string{{}, {"bury"}, {"discard"}, {"show", "1-1"}, {"list", "--type", "x"}} {
+		call(exitUsage, args...)
 	}
 }

@@ -59,6 +59,8 @@ type Verdict struct {
 	Gaps     map[string]int
 	Missing  int // messages that the gaps report; -1 when one does not know
 	Recovery time.Duration
+	// Stalled tells where in the journal the recovery was.
+	Stalled string
 	// Faults are violations of what is promised.
 	Faults []string
 }
@@ -369,6 +371,7 @@ func (c *checker) recover() {
 		waiting map[int]bool
 		running int
 		stalled time.Duration
+		since   int // the record before the stall
 	}
 	states := map[message.Type]*state{}
 	of := func(t message.Type) *state {
@@ -385,10 +388,13 @@ func (c *checker) recover() {
 	for i, r := range c.records {
 		if i > 0 {
 			passed := c.calm[i] - c.calm[i-1]
-			for _, s := range states {
-				if len(s.waiting) > 0 && s.running == 0 {
-					s.stalled += passed
-					c.Recovery = max(c.Recovery, s.stalled)
+			for t, s := range states {
+				if len(s.waiting) == 0 || s.running > 0 {
+					s.stalled, s.since = 0, i
+					continue
+				}
+				if s.stalled += passed; s.stalled > c.Recovery {
+					c.Recovery, c.Stalled = s.stalled, fmt.Sprintf("%s, lines %d-%d", t, s.since, i)
 				}
 			}
 		}
@@ -398,15 +404,12 @@ func (c *checker) recover() {
 		}
 		if h := begins[i]; h != nil {
 			of(h.Type).running++
-			of(h.Type).stalled = 0
+			of(h.Type).stalled, of(h.Type).since = 0, i
 		}
 		for _, h := range ends[i] {
 			of(h.Type).running--
 			if c.first[h.Key] == h {
 				delete(of(h.Type).waiting, h.N)
-			}
-			if len(of(h.Type).waiting) == 0 {
-				of(h.Type).stalled = 0
 			}
 		}
 	}

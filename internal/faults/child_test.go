@@ -79,7 +79,7 @@ func (p *process) note(r faults.Record) {
 
 // die ends the process as kill -9 does.
 func (p *process) die(at string) {
-	p.note(faults.Record{What: "dies", Detail: at})
+	p.note(faults.Record{What: faults.Dies, Detail: at})
 	self, err := os.FindProcess(os.Getpid())
 	if err == nil {
 		err = self.Kill()

@@ -22,9 +22,8 @@
 // # A seed
 //
 // A publisher process publishes 2 000 messages of three types in some ten
-// seconds, through publisher.Publisher with durable mode, an outbox file and
-// the HTTP fallback. It dies now and then between two steps: its Dialer, its
-// Fallback and its Outbox are wrapped, count what passes, and end the process
+// seconds, through publisher.Publisher with durable mode and an outbox file. It
+// dies now and then between two steps: its Dialer and its Outbox are wrapped, count what passes, and end the process
 // at a number that the seed gives. A redis-server with --appendonly yes
 // --appendfsync always has its wall clock from libfaketime. Two or three
 // subscriber processes form a group. Between all of them lie proxies of

@@ -2,26 +2,39 @@ package faults_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/PitchConnect/fogispubsub/durable"
 	"github.com/PitchConnect/fogispubsub/internal/faults"
 	"github.com/PitchConnect/fogispubsub/message"
+	"github.com/PitchConnect/fogispubsub/outbox"
+	"github.com/PitchConnect/fogispubsub/publisher"
 )
 
 func init() { roles["publisher"] = publish }
 
-// publish publishes what no earlier process of the seed has tried.
-func publish(p *process) error {
+// publish publishes what no earlier process of the seed has tried, and ends
+// when nothing waits in the outbox.
+func publish(p *process) (err error) {
 	go endWithParent(func(string) {})
 	r := newReaper(p)
 	options := p.redisOptions()
 	options.Dialer = r.dial
-	w, err := durable.NewWriter(redis.NewClient(options), durable.WriterOptions{MaxAge: -1, MaxLen: -1, MaxBytes: -1})
+	file, err := outbox.Open(filepath.Join(filepath.Dir(p.Journal), "outbox"), outbox.Options{MaxBytes: -1})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	pub, err := publisher.New(redis.NewClient(options), publisher.Options{
+		Source: "faults", Budget: 2 * time.Second, RetryDelay: 50 * time.Millisecond, RequireReceivers: -1,
+		Durable: publisher.DurableOptions{Mode: publisher.DurableOn, MaxAge: -1, MaxLen: -1, MaxBytes: -1, NoRepeat: true},
+		Outbox:  &countedOutbox{file, r}, Logger: p.logger,
+	})
 	if err != nil {
 		return err
 	}
@@ -35,49 +48,36 @@ func publish(p *process) error {
 			last[r.Type] = max(last[r.Type], r.N)
 		}
 	}
-	var all sync.WaitGroup
+	run, stop := context.WithCancel(context.Background())
+	var running, all sync.WaitGroup
+	running.Go(func() { _ = pub.Run(run) }) // it always returns nil
 	for _, t := range faults.Types {
 		all.Go(func() {
 			n, most := last[t.Type]+1, count(t.Share)
 			for ; n <= most; n++ {
 				at := p.Start.Add(p.Plan.Length * time.Duration(n) / time.Duration(most))
 				time.Sleep(time.Until(at))
-				p.publish(w, t.Type, n)
+				p.publish(pub, t.Type, n)
 			}
 		})
 	}
 	all.Wait()
+	for pub.Stats().Waiting > 0 {
+		time.Sleep(50 * time.Millisecond)
+	}
+	stop()
+	running.Wait()
 	return nil
 }
 
-func (p *process) publish(w *durable.Writer, t message.Type, n int) {
-	ctx := context.Background()
-	body, err := message.AppendEncode(nil, message.Header{ID: fmt.Sprint(t, n), Source: p.Who}, payload(p.Plan.Seed, t, n))
-	if err != nil {
-		panic(err)
-	}
-	body = append([]byte(`{"stream":true,`), body[1:]...)
+func (p *process) publish(pub *publisher.Publisher, t message.Type, n int) {
 	r := faults.Record{What: faults.Publishing, Type: t, N: n}
 	p.note(r)
-	var mark string
-	for {
-		mark, err = w.Mark(ctx, t.DefaultChannel())
-		if err == nil {
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
+	receipt, err := pub.Publish(context.Background(), payload(p.Plan.Seed, t, n), publisher.WithID(fmt.Sprint(t, n)))
+	if err != nil {
+		p.logger.Warn("not published", "err", err)
+		return
 	}
-	after := ""
-	for {
-		tctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-		_, err := w.Append(tctx, t.DefaultChannel(), message.Outgoing{ID: fmt.Sprint(t, n), Type: t, Body: body}, after)
-		cancel()
-		if err == nil {
-			break
-		}
-		after = mark
-		time.Sleep(50 * time.Millisecond)
-	}
-	r.What, r.Via = faults.Published, "stream"
+	r.What, r.Via = faults.Published, string(receipt.Route)
 	p.note(r)
 }

@@ -5,6 +5,9 @@ import (
 	"net"
 	"strings"
 	"sync/atomic"
+
+	"github.com/PitchConnect/fogispubsub/message"
+	"github.com/PitchConnect/fogispubsub/outbox"
 )
 
 // reaper ends a publisher at a step that its plan gives. Steps are counted
@@ -59,4 +62,31 @@ func (c *countedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.r.step("redis: after a read")
 	return n, err
+}
+
+// countedOutbox is an outbox whose changes are counted.
+type countedOutbox struct {
+	*outbox.File
+	r *reaper
+}
+
+func (o *countedOutbox) Put(m message.Outgoing, after string) error {
+	o.r.step("outbox: before a put")
+	err := o.File.Put(m, after)
+	o.r.step("outbox: after a put")
+	return err
+}
+
+func (o *countedOutbox) SetAfter(t message.Type, id, after string) error {
+	o.r.step("outbox: before a mark")
+	err := o.File.SetAfter(t, id, after)
+	o.r.step("outbox: after a mark")
+	return err
+}
+
+func (o *countedOutbox) Remove(t message.Type, id string) error {
+	o.r.step("outbox: before a removal")
+	err := o.File.Remove(t, id)
+	o.r.step("outbox: after a removal")
+	return err
 }

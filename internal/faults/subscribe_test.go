@@ -18,6 +18,7 @@ import (
 	"github.com/PitchConnect/fogispubsub/internal/faults"
 	"github.com/PitchConnect/fogispubsub/message"
 	"github.com/PitchConnect/fogispubsub/subscriber"
+	"github.com/redis/go-redis/v9"
 )
 
 // group is the one that all subscribers form.
@@ -56,7 +57,7 @@ func subscribe(p *process) error {
 	if p.Plan.Mode == faults.Trim {
 		o.Durable.MaxDead = 2
 	}
-	s, err := subscriber.New(p.redisOptions(), o)
+	s, err := subscriber.New(redis.NewClient(p.redisOptions()), o)
 	if err != nil {
 		return err
 	}

@@ -344,6 +344,9 @@ func (w *world) unsettled(dead []faults.Key) string {
 		if err != nil {
 			return err.Error()
 		}
+		if len(groups) == 0 {
+			return fmt.Sprintf("%s: no group", t.Type)
+		}
 		for _, g := range groups {
 			// Not by the lag, which Redis 7.0 forgets when it loads its file.
 			if g.Pending > 0 || g.LastDeliveredID != stream.LastGeneratedID {
