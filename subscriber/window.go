@@ -40,7 +40,7 @@ type claim struct {
 func newWindow(size int, age time.Duration) *window {
 	return &window{
 		size: size, age: age,
-		seeds:   [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
+		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
 		young: map[windowKey]time.Duration{}, old: map[windowKey]time.Duration{}, began: time.Now(),
 	}
 }
