@@ -18,6 +18,7 @@ type details struct {
 func findDetails(payload span) details {
 	var f details
 	var inner span
+	var innerText string
 	put := func(key string, value span) {
 		if f.all == nil {
 			f.all = make(map[string]json.RawMessage)
@@ -40,6 +41,7 @@ func findDetails(payload span) details {
 			_, f.event, _ = strings.Cut(w.string(), ".")
 		case "details", "data":
 			inner = w.present()
+			innerText = w.text[w.start : w.start+len(inner)]
 		case "message_id", "type", "timestamp", "source", "version", "schema_version":
 		case "metadata":
 			metadata = w.value()
@@ -53,7 +55,7 @@ func findDetails(payload span) details {
 	switch {
 	case inner == nil:
 	case inner[0] == '{':
-		w := walk(inner)
+		w := walkText(inner, innerText)
 		for w.next() {
 			put(w.key, w.value())
 		}

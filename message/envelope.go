@@ -40,8 +40,8 @@ type Envelope struct {
 	// bytes kept of the message then have null in their place.
 	Sanitized bool
 
-	data  span     // the whole message
-	found contents // what Decode saw in Payload; zero in an envelope made by hand
+	data  span      // the whole message; nil in an envelope made by hand
+	found *contents // what Decode saw in the payload of match updates
 	zone  *time.Location
 }
 
@@ -108,8 +108,11 @@ func (e *Envelope) RawMatches() []json.RawMessage { return e.contents().matches 
 // contents is what Decode found in the payload, or for an envelope made by
 // hand what is found there now; nothing, if that payload is invalid.
 func (e *Envelope) contents() contents {
-	if e.found.object != nil {
-		return e.found
+	switch {
+	case e.found != nil:
+		return *e.found
+	case e.data != nil:
+		return contents{object: e.Payload}
 	}
 	found, _ := findContents(e.Payload)
 	return found

@@ -17,6 +17,7 @@ type layout struct {
 	whole   contents // the message itself, for the forms without payload
 	payload contents
 	data    contents // of an event
+	found   contents // the one of them that counts
 }
 
 // contents is what a payload holds of match updates.
@@ -203,10 +204,11 @@ func (l *layout) fill(e *Envelope) error {
 	}
 	h.SchemaVersion = wellKnown(schema)
 	if h.Type != TypeMatchUpdates {
-		e.found = contents{object: e.Payload}
 		return nil
 	}
-	return e.found.check()
+	found := l.found
+	e.found = &found
+	return found.check()
 }
 
 // findType reads the type, or tells it from the form.
@@ -237,22 +239,22 @@ func (l *layout) findPayload(e *Envelope) error {
 	case l.payload.object != nil && l.payload.object[0] != '{':
 		return wantError("payload", "an object", l.payload.object)
 	case l.payload.object != nil:
-		e.Payload, e.found = l.payload.object, l.payload
+		e.Payload, l.found = l.payload.object, l.payload
 		if l.payload.list == nil && l.whole.list != nil {
-			e.found.path, e.found.list, e.found.matches = "", l.whole.list, l.whole.matches
+			l.found.path, l.found.list, l.found.matches = "", l.whole.list, l.whole.matches
 		}
 		return nil
 	case updates && !l.whole.listed && l.event != nil:
 		if err := l.findData(); err != nil {
 			return err
 		}
-		e.found = l.data
+		l.found = l.data
 	case updates && !l.whole.listed:
 		return refuse("payload", "missing, and there are no matches beside it")
 	default:
-		e.found = l.whole
+		l.found = l.whole
 	}
-	e.Payload, e.found.object = l.whole.object, l.whole.object
+	e.Payload, l.found.object = l.whole.object, l.whole.object
 	return nil
 }
 

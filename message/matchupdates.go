@@ -53,7 +53,7 @@ func (m MatchUpdates) HighPriority() bool {
 }
 
 // read fills m from what was found in a payload.
-func (m *MatchUpdates) read(found contents, zone *time.Location) error {
+func (m *MatchUpdates) read(found *contents, zone *time.Location) error {
 	m.HighPriorityFlag = len(found.high) > 0 && found.high[0] == 't'
 	m.Matches = make([]Match, len(found.matches))
 	for i, raw := range found.matches {

@@ -27,43 +27,43 @@ type Message[P Payload] struct {
 // when the envelope has another type than P or P cannot hold its payload.
 // The result keeps parts of the envelope's bytes alive (see [Match.Raw]).
 func As[P Payload](e *Envelope) (Message[P], error) {
-	var m Message[P]
 	if kind := reflect.TypeFor[P]().Kind(); kind == reflect.Pointer || kind == reflect.Interface {
-		return m, refuse("payload", "wanted as a pointer or an interface: name the payload's own type")
+		return Message[P]{}, refuse("payload", "wanted as a pointer or an interface: name the payload's own type")
 	}
-	if want := m.Payload.MessageType(); e.Type != want {
-		return m, refusef("type", "want %s, got another", want)
+	payload := new(P) // by itself: what read gets is allocated, and the head need not be
+	if want := (*payload).MessageType(); e.Type != want {
+		return Message[P]{}, refusef("type", "want %s, got another", want)
 	}
-	if err := e.read(&m.Payload); err != nil {
+	if err := e.read(payload); err != nil {
 		return Message[P]{}, err
 	}
-	m.Header = e.Header
-	return m, nil
+	return Message[P]{Header: e.Header, Payload: *payload}, nil
 }
 
 // read turns the payload into the value that p points to.
 func (e *Envelope) read(p any) error {
-	found := e.found
-	if found.object == nil { // an envelope made by hand
-		var err error
-		if found, err = findContents(e.Payload); err != nil {
+	payload, found := e.Payload, e.found
+	if e.data == nil { // an envelope made by hand
+		seen, err := findContents(payload)
+		if err != nil {
 			return err
 		}
 		if e.Type == TypeMatchUpdates {
-			if err := found.check(); err != nil {
+			if err := seen.check(); err != nil {
 				return err
 			}
 		}
+		payload, found = seen.object, &seen
 	}
 	switch p := p.(type) {
 	case *MatchUpdates:
 		return p.read(found, e.zone)
 	case *ProcessingStatus:
-		return p.read(found.object)
+		return p.read(payload)
 	case *SystemAlert:
-		return p.read(found.object)
+		return p.read(payload)
 	}
-	if err := json.Unmarshal(found.object, p); err != nil {
+	if err := json.Unmarshal(payload, p); err != nil {
 		// The error of encoding/json may quote the value.
 		return refusef("payload", "does not fit into %T", p)
 	}

@@ -1,6 +1,9 @@
 package message
 
-import "fmt"
+import (
+	"bytes"
+	"fmt"
+)
 
 // maxNesting bounds the depth even when a caller lifts it: the scanner
 // recurses once for each level.
@@ -133,7 +136,7 @@ func (s *scanner) object(i, depth int) int {
 		return i + 1
 	}
 	for {
-		if i = s.colon(i); i < 0 {
+		if _, i = s.colon(i); i < 0 {
 			return -1
 		}
 		if i = s.value(i, depth); i < 0 {
@@ -154,25 +157,26 @@ func (s *scanner) object(i, depth int) int {
 	}
 }
 
-// colon reads a key and the colon after it and returns where the value begins.
-func (s *scanner) colon(i int) int {
+// colon reads a key and the colon after it and returns the index after the key
+// and where the value begins.
+func (s *scanner) colon(i int) (end, at int) {
 	if i >= len(s.data) {
-		return s.fail(i, whyTruncated)
+		return -1, s.fail(i, whyTruncated)
 	}
 	if s.data[i] != '"' {
-		return s.fail(i, whySyntax)
+		return -1, s.fail(i, whySyntax)
 	}
-	if i = s.str(i + 1); i < 0 {
-		return -1
+	if end = s.str(i + 1); end < 0 {
+		return -1, -1
 	}
-	i = s.space(i)
+	i = s.space(end)
 	if i >= len(s.data) {
-		return s.fail(i, whyTruncated)
+		return -1, s.fail(i, whyTruncated)
 	}
 	if s.data[i] != ':' {
-		return s.fail(i, whySyntax)
+		return -1, s.fail(i, whySyntax)
 	}
-	return s.space(i + 1)
+	return end, s.space(i + 1)
 }
 
 // array reads the list whose bracket is at i; depth counts it.
@@ -215,10 +219,11 @@ func (s *scanner) members(i, depth int, visit func(key []byte, at int) int) int 
 	}
 	for {
 		begin := i
-		if i = s.colon(i); i < 0 {
+		end, at := s.colon(i)
+		if at < 0 {
 			return -1
 		}
-		if i = visit(s.key(begin+1), i); i < 0 {
+		if i = visit(unescaped(s.data[begin+1:end-1]), at); i < 0 {
 			return -1
 		}
 		i = s.space(i)
@@ -236,13 +241,13 @@ func (s *scanner) members(i, depth int, visit func(key []byte, at int) int) int 
 	}
 }
 
-// key returns the text of the checked string that begins at i.
-func (s *scanner) key(i int) []byte {
-	end, escaped := endOfString(s.data, i)
-	if escaped {
-		return appendUnquoted(nil, s.data[i:end-1])
+// unescaped is the text of a checked string without its quotes, a part of it
+// where nothing is escaped.
+func unescaped(inner []byte) []byte {
+	if bytes.IndexByte(inner, '\\') < 0 {
+		return inner
 	}
-	return s.data[i : end-1]
+	return appendUnquoted(nil, inner)
 }
 
 // elements reads the list at i as array does and returns the span of each

@@ -28,18 +28,23 @@ func watchPeer(conn net.Conn, idle time.Duration) {
 
 // idleConn ends a read when no byte came for idle. The deadline of go-redis
 // holds for a whole reply instead, and would end a large message on a slow
-// line in its middle; it is ignored.
+// line in its middle; it is ignored. Ours may come a
+// thousandth early, so that of many reads in a row few set it.
 type idleConn struct {
 	net.Conn
-	idle time.Duration
+	idle  time.Duration
+	until time.Time // the deadline
 	// waited is the longest that a read took since the reader set it to zero.
 	waited time.Duration
 }
 
 func (c *idleConn) Read(p []byte) (int, error) {
 	began := time.Now()
-	if err := c.Conn.SetReadDeadline(began.Add(c.idle)); err != nil {
-		return 0, err
+	if until := began.Add(c.idle); until.Sub(c.until) > c.idle/1000 {
+		c.until = until
+		if err := c.Conn.SetReadDeadline(c.until); err != nil {
+			return 0, err
+		}
 	}
 	n, err := c.Conn.Read(p)
 	c.waited = max(c.waited, time.Since(began))

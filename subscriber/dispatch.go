@@ -57,7 +57,7 @@ func (s *Subscriber) Dispatch(ctx context.Context, channel string, data []byte) 
 	}
 	result := message.Result{Type: e.Type, MessageID: e.ID, Matches: e.MatchCount()}
 	r.noteDispatched(l, e)
-	if key, dedupe := l.window.key(&e.Header); dedupe && l.window.isHandled(key, time.Now()) {
+	if key, dedupe := l.window.key(&e.Header); dedupe && l.window.isHandled(key) {
 		l.counts.duplicates.Add(1) // known without waiting for the lane's turn
 		result.Duplicate = true
 		return result, nil

@@ -36,8 +36,10 @@ type lane struct {
 type delivery struct {
 	env  *message.Envelope
 	size int
-	// settled is set by the goroutine that handles the delivery.
-	settled bool
+	// The goroutine that handles the delivery sets the following. key is what
+	// it has claimed in the window, if claimed.
+	key              windowKey
+	claimed, settled bool
 	// outcome tells the waiting Dispatch; nil for pub/sub. It has room for the
 	// one value that is ever sent.
 	outcome chan outcome
@@ -95,12 +97,13 @@ func (l *lane) process(d *delivery) {
 		if !dedupe {
 			break
 		}
-		wait, duplicate := l.window.claim(key, time.Now())
+		wait, duplicate := l.window.claim(key)
 		if duplicate {
 			l.duplicate(d)
 			return
 		}
 		if wait == nil {
+			d.key, d.claimed = key, true
 			break
 		}
 		select { // another goroutine of this lane handles a copy
@@ -110,9 +113,6 @@ func (l *lane) process(d *delivery) {
 	}
 	if d.entry != nil && d.entry.Redelivered {
 		if err := d.try(); err != nil {
-			if dedupe {
-				l.window.settle(key, false, time.Now())
-			}
 			l.settle(d, 0, err)
 			return
 		}
@@ -209,8 +209,8 @@ func (l *lane) settle(d *delivery, attempts int, err error) {
 	}
 	d.settled = true
 	handled := attempts > 0 && err == nil
-	if key, dedupe := l.window.key(&d.env.Header); dedupe && attempts > 0 {
-		l.window.settle(key, handled, time.Now())
+	if d.claimed {
+		l.window.settle(d.key, handled)
 	}
 	if d.entry != nil {
 		l.settleEntry(d, attempts, err)

@@ -91,7 +91,7 @@ func (f *follower) verify(ctx context.Context, t *term, list []*announcement) er
 	var lost, passed []string
 	var since, passedSince time.Time
 	for _, n := range list {
-		absent := slices.Contains(missing, n.id) && !n.handled(now)
+		absent := slices.Contains(missing, n.id) && !n.handled()
 		switch {
 		case absent && (n.passed || t == nil):
 			if passed = append(passed, n.id); passedSince.IsZero() {
@@ -126,9 +126,9 @@ func (n *announcement) drop(f *follower) {
 }
 
 // handled tells whether the message was handled after all, as from a request.
-func (n *announcement) handled(now time.Time) bool {
+func (n *announcement) handled() bool {
 	key, dedupe := n.lane.window.key(&message.Header{ID: n.id})
-	return dedupe && n.lane.window.isHandled(key, now)
+	return dedupe && n.lane.window.isHandled(key)
 }
 
 // admit has a message that is in no stream handled under the lease.

@@ -2,6 +2,7 @@ package subscriber
 
 import (
 	"hash/maphash"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,7 +21,7 @@ type window struct {
 	seeds [2]maphash.Seed
 
 	mu      sync.Mutex
-	claimed map[windowKey]chan struct{} // closed when the claim ends; nil when nobody waits for it
+	claimed []claim // by the handlers that run: few, and mostly one
 	// young and old tell when a message was handled, as time since began. When
 	// young is full it becomes old, and what was old is forgotten: deleting
 	// single keys would let a map grow to several times its contents.
@@ -30,12 +31,17 @@ type window struct {
 
 type windowKey [2]uint64
 
+// claim is a message that is being handled.
+type claim struct {
+	key   windowKey
+	ended chan struct{} // closed when it ends; nil when nobody waits for that
+}
+
 func newWindow(size int, age time.Duration) *window {
 	return &window{
 		size: size, age: age,
-		seeds:   [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
-		claimed: map[windowKey]chan struct{}{},
-		young:   map[windowKey]time.Duration{}, old: map[windowKey]time.Duration{}, began: time.Now(),
+		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
+		young: map[windowKey]time.Duration{}, old: map[windowKey]time.Duration{}, began: time.Now(),
 	}
 }
 
@@ -56,48 +62,54 @@ func (w *window) key(h *message.Header) (windowKey, bool) {
 }
 
 // isHandled tells whether the message was handled within the window.
-func (w *window) isHandled(k windowKey, now time.Time) bool {
+func (w *window) isHandled(k windowKey) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.lookup(k, now)
+	return w.lookup(k)
 }
 
-func (w *window) lookup(k windowKey, now time.Time) bool {
+func (w *window) lookup(k windowKey) bool {
 	at, ok := w.young[k]
 	if !ok {
 		at, ok = w.old[k]
 	}
-	return ok && now.Sub(w.began)-at < w.age
+	return ok && time.Since(w.began)-at < w.age
 }
 
 // claim claims the message for the caller, who then must call settle. When it
 // was handled before, duplicate is true. When another goroutine handles it,
 // wait is closed as soon as that is settled, and claim must be called again.
-func (w *window) claim(k windowKey, now time.Time) (wait <-chan struct{}, duplicate bool) {
+func (w *window) claim(k windowKey) (wait <-chan struct{}, duplicate bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.lookup(k, now) {
+	if w.lookup(k) {
 		return nil, true
 	}
-	if busy, ok := w.claimed[k]; ok {
-		if busy == nil {
-			busy = make(chan struct{})
-			w.claimed[k] = busy
+	if at := w.find(k); at >= 0 {
+		c := &w.claimed[at]
+		if c.ended == nil {
+			c.ended = make(chan struct{})
 		}
-		return busy, false
+		return c.ended, false
 	}
-	w.claimed[k] = nil
+	w.claimed = append(w.claimed, claim{key: k})
 	return nil, false
 }
 
+func (w *window) find(k windowKey) int {
+	return slices.IndexFunc(w.claimed, func(c claim) bool { return c.key == k })
+}
+
 // settle ends a claim; handled messages are remembered from now on.
-func (w *window) settle(k windowKey, handled bool, now time.Time) {
+func (w *window) settle(k windowKey, handled bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if busy := w.claimed[k]; busy != nil {
-		close(busy)
+	if at := w.find(k); at >= 0 {
+		if ended := w.claimed[at].ended; ended != nil {
+			close(ended)
+		}
+		w.claimed = slices.Delete(w.claimed, at, at+1)
 	}
-	delete(w.claimed, k)
 	if !handled {
 		return
 	}
@@ -105,5 +117,5 @@ func (w *window) settle(k windowKey, handled bool, now time.Time) {
 		w.young, w.old = w.old, w.young
 		clear(w.young)
 	}
-	w.young[k] = now.Sub(w.began)
+	w.young[k] = time.Since(w.began)
 }

@@ -38,7 +38,8 @@
 //     and by CPU time.
 //   - Latency: from before the publish call to within the handler, one status
 //     each millisecond. A row compares the handler with a bare loop, both fed by
-//     a bare PUBLISH; another one both halves of the SDK with PUBLISH and a bare
+//     a bare PUBLISH; another one with a loop that reads the status by
+//     encoding/json; a third both halves of the SDK with PUBLISH and a bare
 //     loop. The ratio is that of the inverse medians.
 //   - Return: from before CLIENT KILL to the handling of a message published
 //     after it, under a stream of statuses.

@@ -72,15 +72,18 @@ func statusHandler(t *testing.T, server *realredis.Server, watch *stopwatch, cha
 	return client
 }
 
-// bareLoop is the other side.
-func bareLoop(t *testing.T, server *realredis.Server, watch *stopwatch, channel string) {
+// bareLoop is the other side: it gives each body to read.
+func bareLoop(t *testing.T, server *realredis.Server, watch *stopwatch, channel string, read func(body string) error) {
 	t.Helper()
 	listener := newReader(t, server, channel, nil) // its gate stays open
-	listener.loop(t, server, func(string) error {
+	listener.loop(t, server, func(body string) error {
+		err := read(body)
 		watch.arrived()
-		return nil
+		return err
 	})
 }
+
+func unread(string) error { return nil }
 
 func publishTo(conn *redis.Client, channel string) func(*testing.T, []byte) {
 	return func(t *testing.T, body []byte) {
@@ -88,12 +91,22 @@ func publishTo(conn *redis.Client, channel string) func(*testing.T, []byte) {
 	}
 }
 
-// latencyReceive compares the handler with the bare loop. A hand-written
-// PUBLISH of a fresh message feeds both.
+// latencyReceive compares the handler with a loop that reads nothing,
+// latencyRead with one that reads the message.
 func latencyReceive(t *testing.T, server *realredis.Server) *result {
+	return latencyTo(t, server, unread)
+}
+
+func latencyRead(t *testing.T, server *realredis.Server) *result {
+	return latencyTo(t, server, new(digest).statusByHand)
+}
+
+// latencyTo feeds the handler and a loop by a hand-written PUBLISH of fresh
+// messages.
+func latencyTo(t *testing.T, server *realredis.Server, read func(body string) error) *result {
 	sdk, hand := newStopwatch(), newStopwatch()
 	client := statusHandler(t, server, sdk, sdkChannel)
-	bareLoop(t, server, hand, handChannel)
+	bareLoop(t, server, hand, handChannel, read)
 	conn := newHand(t, handOptions(server))
 	fresh := func() func(t *testing.T) []byte {
 		n, p := uint64(0), status()
@@ -112,7 +125,7 @@ func latencyReceive(t *testing.T, server *realredis.Server) *result {
 func latencyBoth(t *testing.T, server *realredis.Server) *result {
 	sdk, hand := newStopwatch(), newStopwatch()
 	client := statusHandler(t, server, sdk, message.ChannelProcessingStatus)
-	bareLoop(t, server, hand, handChannel)
+	bareLoop(t, server, hand, handChannel, unread)
 	p := status()
 	body := encoded(t, p, 1)
 	none := func(*testing.T) []byte { return nil }

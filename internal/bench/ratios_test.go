@@ -102,6 +102,10 @@ var rows = []row{
 		run: latencyReceive, demands: []demand{reaches(1 / 1.1), moreCPU(10)},
 	},
 	{
+		name: "latency/read", measure: "the same", against: "a loop that reads it by `json.Unmarshal`",
+		run: latencyRead, demands: []demand{reaches(1 / 1.1), moreCPU(10)},
+	},
+	{
 		name: "latency/both", measure: "the same from `Publish` to handler", against: "`PUBLISH` of the same bytes, bare loop",
 		run: latencyBoth, demands: []demand{reaches(1 / 1.1), moreCPU(10)},
 	},
