@@ -39,6 +39,11 @@ func (l *Lease) survey(ctx context.Context, c *redis.Client) error {
 		l.handled = found.handled
 		l.mu.Unlock()
 	}
+	if newer(l.newest(), found.last) { // another stream, whose IDs begin below
+		l.mu.Lock()
+		l.taken, l.waiting.newest = found.delivered, ""
+		l.mu.Unlock()
+	}
 	floor, _ := l.r.position()
 	if found.pending == 0 && newer(found.delivered, floor) {
 		floor = found.delivered
