@@ -14,6 +14,9 @@ const (
 	readBlock = 2 * time.Second
 	// readIdle without a byte from the server means that it is gone.
 	readIdle = readBlock + 3*time.Second
+	// readQuiet without an answer is time in which entries may have been trimmed
+	// unread: while they are read as they come, none can.
+	readQuiet = 2 * readBlock
 	// readBytes is what a batch may hold, by the mean size of the one before.
 	readBytes = 16 << 20
 
@@ -103,7 +106,7 @@ func (l *Lease) read(ctx context.Context) ([]Entry, error) {
 		if err := l.survey(ctx, s.client); err != nil {
 			return nil, err
 		}
-		s.ready, s.cursor = true, "0-0"
+		s.ready, s.cursor, s.looked = true, "0-0", time.Now()
 	}
 	for {
 		for s.cursor != "" {
@@ -163,6 +166,15 @@ func (l *Lease) readNew(ctx context.Context, s *session) (entries []Entry, stray
 	}
 	l.worked = true
 	batch := messagesOf(read.Val())
+	if len(batch) > 0 && (len(batch) >= asked || time.Since(s.looked) > readQuiet) {
+		if err := l.checkSkipped(ctx, s.client, s.delivered, batch); err != nil {
+			return nil, false, err
+		}
+	}
+	s.looked = time.Now()
+	if len(batch) > 0 {
+		s.delivered = batch[len(batch)-1].ID
+	}
 	if !s.swept && isStray(after.Val(), newest, batch) {
 		return nil, true, nil
 	}
