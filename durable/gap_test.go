@@ -259,3 +259,54 @@ func TestReader_Latest(t *testing.T) {
 		require.Equal(t, numbered(4, 5), ids(read(t, l, 2)), "the group is no longer new")
 	})
 }
+
+// A handler keeps the reader from reading, the session lives on, and the stream
+// is trimmed meanwhile.
+func TestLease_Read_trimmedUnreadWithinASession(t *testing.T) {
+	t.Parallel()
+	conn := connect(t, realredis.Start(t).Addr())
+	w := newWriter(t, conn, durable.WriterOptions{})
+	publish(t, w, 1, 3)
+	var missing gaps
+	l := acquire(t, newReader(t, conn, durable.ReaderOptions{OnGap: missing.add}))
+	first := read(t, l, 3)
+	require.NoError(t, l.Ack(t.Context(), first...))
+
+	publish(t, w, 4, 400)
+	require.NoError(t, conn.XTrimMaxLen(t.Context(), durable.StreamKey(channel), 150).Err())
+	require.Equal(t, numbered(251, 400), ids(read(t, l, 150)))
+	list := missing.all()
+	require.Len(t, list, 1)
+	require.Equal(t, durable.CauseTrimmed, list[0].Cause)
+	require.EqualValues(t, 247, list[0].Missing)
+	require.Equal(t, first[2].StreamID, list[0].After)
+
+	// What was read before it was trimmed is not missing.
+	publish(t, w, 401, 700)
+	require.Equal(t, numbered(401, 700), ids(read(t, l, 300)))
+	require.NoError(t, conn.XTrimMaxLen(t.Context(), durable.StreamKey(channel), 10).Err())
+	publish(t, w, 701, 1000)
+	require.Equal(t, numbered(701, 1000), ids(read(t, l, 300)))
+	require.Len(t, missing.all(), 1)
+}
+
+// Redis forgets how much a group had read when it loads its file.
+func TestLease_Read_countsAgainAfterTheServerWasRestarted(t *testing.T) {
+	t.Parallel()
+	server := realredis.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	conn := connect(t, server.Addr())
+	w := newWriter(t, conn, durable.WriterOptions{})
+	publish(t, w, 1, 300)
+	var missing gaps
+	r := newReader(t, conn, durable.ReaderOptions{OnGap: missing.add})
+	l := acquire(t, r)
+	require.NoError(t, l.Ack(t.Context(), read(t, l, 300)...))
+	server.Restart()
+	require.Empty(t, readFor(t, l, time.Second))
+	publish(t, w, 301, 700)
+	require.NoError(t, conn.XTrimMaxLen(t.Context(), durable.StreamKey(channel), 300).Err())
+	require.Equal(t, numbered(401, 700), ids(read(t, l, 300)))
+	list := missing.all()
+	require.Len(t, list, 1)
+	require.EqualValues(t, 100, list[0].Missing)
+}

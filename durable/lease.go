@@ -170,11 +170,14 @@ func (l *Lease) settled(ids ...string) {
 	}
 }
 
-// outstanding is how many entries were delivered and are not settled.
-func (l *Lease) outstanding() int {
+// newest is the newest entry that was delivered under this lease or before it.
+func (l *Lease) newest() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.waiting.n
+	if newer(l.waiting.newest, l.taken) {
+		return l.waiting.newest
+	}
+	return l.taken
 }
 
 // fresh takes out of a batch what is outstanding.

@@ -14,6 +14,9 @@ const (
 	readBlock = 2 * time.Second
 	// readIdle without a byte from the server means that it is gone.
 	readIdle = readBlock + 3*time.Second
+	// readQuiet without an answer is time in which entries may have been trimmed
+	// unread: while they are read as they come, none can.
+	readQuiet = 2 * readBlock
 	// readBytes is what a batch may hold, by the mean size of the one before.
 	readBytes = 16 << 20
 
@@ -103,7 +106,7 @@ func (l *Lease) read(ctx context.Context) ([]Entry, error) {
 		if err := l.survey(ctx, s.client); err != nil {
 			return nil, err
 		}
-		s.ready, s.cursor = true, "0-0"
+		s.ready, s.cursor, s.looked = true, "0-0", time.Now()
 	}
 	for {
 		for s.cursor != "" {
@@ -142,38 +145,61 @@ func (l *Lease) readPending(ctx context.Context, s *session) ([]Entry, error) {
 }
 
 // readNew waits for entries that were not delivered yet. stray tells that
-// others are pending which this lease does not know of: a read of an earlier
-// holder reached the server late and took them. They come first, and the
-// entries read now are then read again, with them. Entries that are settled
-// meanwhile can hide a stray from one read, not from the next.
+// others are pending before them, after the newest that was delivered here: a
+// read of an earlier holder, or of a connection that died, reached the server
+// late and took them. They come first, and the entries read now are then read
+// again, with them.
 func (l *Lease) readNew(ctx context.Context, s *session) (entries []Entry, stray bool, err error) {
-	outstanding, sent := l.outstanding(), time.Now()
+	newest, sent := l.newest(), time.Now()
 	both := s.client.Pipeline()
 	read := both.XReadGroup(ctx, l.args(">", readBlock))
 	asked := l.count
-	summary := both.XPending(ctx, StreamKey(l.r.channel), l.r.group)
+	after := both.XPendingExt(ctx, &redis.XPendingExtArgs{
+		Stream: StreamKey(l.r.channel), Group: l.r.group, Start: newest, End: "+", Count: 2, Consumer: consumer,
+	})
 	_, _ = both.Exec(ctx)
 	if err := read.Err(); err != nil && err != redis.Nil {
 		return nil, false, err
 	}
-	if err := summary.Err(); err != nil && err != redis.Nil {
+	if err := after.Err(); err != nil && err != redis.Nil {
 		return nil, false, err
 	}
 	l.worked = true
-	fresh := l.fresh(messagesOf(read.Val()))
-	if all := summary.Val(); all != nil && all.Consumers[consumer] > int64(outstanding+len(fresh)) && !s.swept {
+	batch := messagesOf(read.Val())
+	if len(batch) > 0 && (len(batch) >= asked || time.Since(s.looked) > readQuiet) {
+		if err := l.checkSkipped(ctx, s.client, s.delivered, batch); err != nil {
+			return nil, false, err
+		}
+	}
+	s.looked = time.Now()
+	if len(batch) > 0 {
+		s.delivered = batch[len(batch)-1].ID
+	}
+	if !s.swept && isStray(after.Val(), newest, batch) {
 		return nil, true, nil
 	}
+	fresh := l.fresh(batch)
 	if entries, err = l.take(ctx, fresh); err != nil {
 		return nil, false, err
 	}
-	switch n := len(messagesOf(read.Val())); {
+	switch n := len(batch); {
 	case n == 0 && time.Since(sent) >= readBlock: // it saw the end for so long
 		l.caughtUp = sent.Add(readBlock)
 	case n < asked:
 		l.caughtUp = sent
 	}
 	return entries, false, nil
+}
+
+// isStray tells whether the first of the pending entries from newest on, newest
+// itself aside, is another one than the first of a batch.
+func isStray(pending []redis.XPendingExt, newest string, batch []redis.XMessage) bool {
+	for _, p := range pending {
+		if p.ID != newest {
+			return len(batch) == 0 || p.ID != batch[0].ID
+		}
+	}
+	return false
 }
 
 func (l *Lease) args(from string, block time.Duration) *redis.XReadGroupArgs {

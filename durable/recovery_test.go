@@ -70,6 +70,41 @@ func TestLease_Read_lostReply(t *testing.T) {
 	}
 }
 
+// A read of a connection that died takes an entry late, and others are settled
+// meanwhile: it still comes in its turn.
+func TestLease_Read_entryTakenByADeadRead(t *testing.T) {
+	t.Parallel()
+	server := realredis.Start(t)
+	conn := connect(t, server.Addr())
+	w := newWriter(t, conn, durable.WriterOptions{})
+	publish(t, w, 1, 4)
+	l := acquire(t, newReader(t, connect(t, server.Addr()), durable.ReaderOptions{}))
+	first := read(t, l, 4)
+	waiting := func(n int) { // for entries, at the server
+		require.Eventually(t, func() bool {
+			list, err := conn.Do(t.Context(), "CLIENT", "LIST").Text()
+			require.NoError(t, err)
+			return strings.Count(list, "cmd=xreadgroup") == n
+		}, long, time.Millisecond)
+	}
+	// The dead one has waited longer, so that it is served first.
+	dead := make(chan error, 1)
+	go func() {
+		dead <- connect(t, server.Addr()).XReadGroup(t.Context(), &redis.XReadGroupArgs{
+			Group: group, Consumer: "main", Streams: []string{durable.StreamKey(channel), ">"}, Block: long,
+		}).Err()
+	}()
+	waiting(1)
+	got := make(chan []durable.Entry, 1)
+	go func() { got <- read(t, l, 2) }()
+	waiting(2)
+	publish(t, w, 5, 5)
+	require.NoError(t, <-dead)
+	require.NoError(t, l.Ack(t.Context(), first[:2]...))
+	publish(t, w, 6, 6)
+	require.Equal(t, numbered(5, 6), ids(<-got))
+}
+
 func TestLease_Ack_lostAnswer(t *testing.T) {
 	t.Parallel()
 	server := realredis.Start(t)

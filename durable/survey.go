@@ -39,6 +39,11 @@ func (l *Lease) survey(ctx context.Context, c *redis.Client) error {
 		l.handled = found.handled
 		l.mu.Unlock()
 	}
+	if newer(l.newest(), found.last) { // another stream, whose IDs begin below
+		l.mu.Lock()
+		l.taken, l.waiting.newest = found.delivered, ""
+		l.mu.Unlock()
+	}
 	floor, _ := l.r.position()
 	if found.pending == 0 && newer(found.delivered, floor) {
 		floor = found.delivered
@@ -70,14 +75,59 @@ func (l *Lease) begin(found look) string {
 // checkTrimmed reports entries that were trimmed before the group had read
 // them, and then has Redis count them as read, so that they are told of once.
 func (l *Lease) checkTrimmed(ctx context.Context, c *redis.Client, found look) error {
-	trimmed := found.added - found.length
-	if found.added < 0 || found.read < 0 || trimmed <= found.read || !newer(found.last, found.delivered) ||
-		found.first != "" && !newer(found.first, found.delivered) {
+	if found.uncounted() {
 		return nil
 	}
-	l.r.report(Gap{Cause: CauseTrimmed, Missing: trimmed - found.read, After: found.delivered, Before: found.first})
-	return correctScript.run(ctx, c, l.keys(), l.token, l.r.group, found.delivered, trimmed).Err()
+	if found.delivered == found.last && found.read != found.added && (found.pending == 0 || found.trimmed() == 0) {
+		// Redis 7 forgets what was read when it loads its file.
+		return l.correct(ctx, c, found, found.added)
+	}
+	if !newer(found.last, found.delivered) || found.first != "" && !newer(found.first, found.delivered) {
+		return nil
+	}
+	return l.reportTrimmed(ctx, c, found, found.delivered, 0)
 }
+
+// checkSkipped does the same after a batch of new entries: those before it may
+// have been trimmed while the session waited, for room in a lane or for the
+// network. Nothing was as long as the stream begins before the batch.
+func (l *Lease) checkSkipped(ctx context.Context, c *redis.Client, before string, batch []redis.XMessage) error {
+	found, err := l.look(ctx, c, "")
+	if err != nil {
+		return err
+	}
+	if found.uncounted() || found.first != "" && newer(batch[0].ID, found.first) || found.delivered != batch[len(batch)-1].ID {
+		return nil
+	}
+	kept := 0 // entries of the batch that are still there
+	for _, m := range batch {
+		if !newer(found.first, m.ID) && found.first != "" {
+			kept++
+		}
+	}
+	return l.reportTrimmed(ctx, c, found, before, kept)
+}
+
+// reportTrimmed compares the number of entries trimmed with that of those that
+// the group had read of them. kept are read and not trimmed.
+func (l *Lease) reportTrimmed(ctx context.Context, c *redis.Client, found look, after string, kept int) error {
+	missing := found.trimmed() - (found.read - int64(kept))
+	if missing <= 0 {
+		return nil
+	}
+	l.r.report(Gap{Cause: CauseTrimmed, Missing: missing, After: after, Before: found.first})
+	return l.correct(ctx, c, found, found.read+missing)
+}
+
+func (l *Lease) correct(ctx context.Context, c *redis.Client, found look, read int64) error {
+	return correctScript.run(ctx, c, l.keys(), l.token, l.r.group, found.delivered, read).Err()
+}
+
+// uncounted tells that the server does not count what was added and read.
+func (f *look) uncounted() bool { return f.added < 0 || f.read < 0 }
+
+// trimmed is how many entries the stream has lost.
+func (f *look) trimmed() int64 { return f.added - f.length }
 
 func (l *Lease) keys() []string {
 	return []string{leaseKey(l.r.channel, l.r.group), StreamKey(l.r.channel), triesKey(l.r.channel, l.r.group)}

@@ -4,7 +4,6 @@ package durable
 // settled nearly in the order in which they came.
 type waiting struct {
 	list   []delivered // from the first one that is not settled
-	n      int         // that are not settled
 	newest string      // the greatest ID ever added
 }
 
@@ -17,7 +16,6 @@ func (w *waiting) add(entries []Entry) {
 	for _, e := range entries {
 		w.list = append(w.list, delivered{id: e.StreamID})
 	}
-	w.n += len(entries)
 	if last := entries[len(entries)-1].StreamID; newer(last, w.newest) {
 		w.newest = last
 	}
@@ -41,10 +39,7 @@ func (w *waiting) settle(ids []string) (floor string) {
 		for i := range w.list {
 			d := &w.list[(at+i)%len(w.list)]
 			if d.id == id {
-				if !d.settled {
-					d.settled = true
-					w.n--
-				}
+				d.settled = true
 				at = (at + i + 1) % len(w.list)
 				break
 			}
