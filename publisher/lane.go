@@ -25,9 +25,9 @@ type lane struct {
 
 	sent  uint64 // messages numbered so far
 	buf   []byte // for the next message; nil when the last one may still be read
-	route routeLog
-	// faults decides which failures of the outbox are logged.
-	faults routeLog
+	route changeLog
+	// faults is the outbox's failures.
+	faults changeLog
 	// seen is a place in the stream that what was not sent yet will lie behind,
 	// "" when the stream was not reached yet.
 	seen string
@@ -36,7 +36,7 @@ type lane struct {
 }
 
 func newLane(channel string, route Route) *lane {
-	return &lane{channel: channel, token: make(chan struct{}, 1), route: routeLog{last: route}}
+	return &lane{channel: channel, token: make(chan struct{}, 1), route: changeLog{last: string(route)}}
 }
 
 // lock waits until the messages before this one have found their routes.
@@ -84,29 +84,30 @@ func (l *lane) reuse(body []byte) {
 	}
 }
 
-// maxLines is how many changes of route a lane logs in a minute.
+// maxLines is how many changes of one kind a lane logs in a minute.
 const maxLines = 10
 
-// routeLog decides which changes of route are logged.
-type routeLog struct {
-	last  Route // as logged last
+// changeLog decides which changes of a state are logged: the route, or what is
+// wrong with the outbox.
+type changeLog struct {
+	last  string // as logged last
 	since time.Time
 	lines int
 }
 
-// changed tells whether to log that the route is now this one. A change that
-// was kept silent is told later, if it is still true then.
-func (r *routeLog) changed(route Route, now time.Time) bool {
-	if route == r.last {
+// changed tells whether to log that the state is now this one. A change that was
+// kept silent is told later, if it is still true then.
+func (c *changeLog) changed(state string, now time.Time) bool {
+	if state == c.last {
 		return false
 	}
-	if now.Sub(r.since) >= time.Minute {
-		r.since, r.lines = now, 0
+	if now.Sub(c.since) >= time.Minute {
+		c.since, c.lines = now, 0
 	}
-	if r.lines == maxLines {
+	if c.lines == maxLines {
 		return false
 	}
-	r.lines++
-	r.last = route
+	c.lines++
+	c.last = state
 	return true
 }

@@ -170,7 +170,7 @@ func (p *Publisher) remind() {
 
 // logOutbox tells of a failure of the outbox, which keeps what it has.
 func (p *Publisher) logOutbox(ctx context.Context, l *lane, err error) {
-	if err != nil && l.faults.changed(Route(err.Error()), time.Now()) {
+	if err != nil && l.faults.changed(err.Error(), time.Now()) {
 		p.opts.Logger.LogAttrs(ctx, slog.LevelError, "the outbox failed", slog.String("channel", l.channel), slog.Any("err", err))
 	}
 }

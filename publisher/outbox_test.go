@@ -269,3 +269,106 @@ func TestPublisher_Run_noRepeat(t *testing.T) {
 		require.Empty(t, heard())
 	})
 }
+
+// failingOutbox is an outbox whose disk fails in one of its methods.
+type failingOutbox struct {
+	*outbox.File
+	fails string
+}
+
+var errDisk = errors.New("disk failed")
+
+func (o *failingOutbox) Put(m message.Outgoing, after string) error {
+	if o.fails == "put" {
+		return errDisk
+	}
+	return o.File.Put(m, after)
+}
+
+func (o *failingOutbox) SetAfter(t message.Type, id, after string) error {
+	if o.fails == "setafter" {
+		return errDisk
+	}
+	return o.File.SetAfter(t, id, after)
+}
+
+func (o *failingOutbox) Remove(t message.Type, id string) error {
+	if o.fails == "remove" {
+		return errDisk
+	}
+	return o.File.Remove(t, id)
+}
+
+// Without its disk the publisher still has the fallback, and what is behind
+// others never overtakes them.
+func TestPublisher_outbox_diskFails_atPut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k, fallback := newKeeper(t), &recorder{}
+		k.setDown(true)
+		box := &failingOutbox{File: newOutbox(t), fails: "put"}
+		p := newPublisher(t, k.client(t), publisher.Options{Durable: kept, Outbox: box, Fallback: fallback})
+		receipt, err := p.Publish(t.Context(), update("1"))
+		require.NoError(t, err)
+		require.Equal(t, publisher.RouteFallback, receipt.Route)
+
+		box.fails = ""
+		fallback.take = func(context.Context) error { return errors.New("down") }
+		receipt, err = p.Publish(t.Context(), update("2"))
+		require.NoError(t, err)
+		require.Equal(t, publisher.RouteOutbox, receipt.Route)
+		box.fails = "put"
+		fallback.take = nil
+		_, err = p.Publish(t.Context(), update("3"))
+		require.ErrorIs(t, failure(t, err), errDisk)
+		require.Equal(t, names(1, 1), fallback.names(t), "3 may not come before 2")
+	})
+}
+
+// What cannot be marked is not sent, and what cannot be removed is not kept
+// twice.
+func TestPublisher_outbox_diskFails_inTheQueue(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{"setafter", "remove"} {
+		synctest.Test(t, func(t *testing.T) {
+			k := newKeeper(t)
+			k.setDown(true)
+			box := &failingOutbox{File: newOutbox(t)}
+			p := newPublisher(t, k.client(t), publisher.Options{Durable: kept, Outbox: box})
+			_, err := p.Publish(t.Context(), update("1"))
+			require.NoError(t, err)
+			k.setDown(false)
+			box.fails = method
+			for range 2 {
+				time.Sleep(2 * time.Second)
+				_, err = p.Publish(t.Context(), update("2"), publisher.WithID("second"))
+				require.NoError(t, err)
+			}
+			require.NotEmpty(t, box.Len())
+			box.fails = ""
+			time.Sleep(2 * time.Second)
+			_, err = p.Publish(t.Context(), update("3"))
+			require.NoError(t, err)
+			require.Equal(t, names(1, 3), k.kept(t))
+			require.Zero(t, box.Len())
+		})
+	}
+}
+
+// A caller that gives up while Redis is silent does not take the message back.
+func TestPublisher_outbox_callerGivesUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, box, fallback := newServer(), newOutbox(t), &recorder{}
+		s.set(func(s *server) { s.hole = true })
+		p := newPublisher(t, s.client(t), publisher.Options{Durable: kept, Outbox: box, Fallback: fallback})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		receipt, err := p.Publish(ctx, update("1"))
+		require.NoError(t, err)
+		require.LessOrEqual(t, time.Since(began), 2*time.Second)
+		require.NotEqual(t, publisher.RouteNone, receipt.Route)
+		require.Equal(t, 1, box.Len(), "the stream does not have it")
+	})
+}

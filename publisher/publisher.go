@@ -170,7 +170,7 @@ func (p *Publisher) Publish(ctx context.Context, payload message.Payload, opts .
 	if logged == RouteStream {
 		logged = RoutePubSub // the same way
 	}
-	if l.route.changed(logged, end) {
+	if l.route.changed(string(logged), end) {
 		p.logRoute(ctx, l, &m, &d, failed)
 	}
 	if failed != nil {

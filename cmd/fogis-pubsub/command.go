@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 
 	"github.com/PitchConnect/fogispubsub"
 	"github.com/PitchConnect/fogispubsub/config"
@@ -118,6 +119,7 @@ type flags struct {
 	redis   string
 	verbose bool
 	level   slog.Level // from which on the library's log is shown
+	outbox  bool       // the command sends, so that it needs the outbox
 }
 
 // flags starts the flags of a command. A command that ends with its error
@@ -164,11 +166,26 @@ func (c *command) options(f *flags, overrides map[string]string) fogispubsub.Opt
 	if f.verbose {
 		level = slog.LevelDebug
 	}
+	getenv := c.env(overrides)
 	return fogispubsub.Options{
 		OpenOutbox: func(path string) (publisher.Outbox, error) { return outbox.Open(path, outbox.Options{}) },
-		Getenv:     c.env(overrides),
-		Logger:     slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: level})),
+		Getenv: func(name string) string {
+			// One process has the file at a time: a command that only looks must
+			// not keep it from the service, nor fail because that runs.
+			if name == outboxVariable && !f.outbox {
+				return ""
+			}
+			return getenv(name)
+		},
+		Logger: slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: level})),
 	}
+}
+
+const outboxVariable = "FOGIS_OUTBOX_PATH"
+
+// wantsHelp tells whether a command of several verbs is asked what it does.
+func wantsHelp(args []string) bool {
+	return len(args) > 0 && slices.Contains([]string{"-h", "-help", "--help"}, args[0])
 }
 
 // printLine writes v as one line of JSON without HTML escapes.

@@ -41,6 +41,10 @@ type letters struct {
 }
 
 func (c *command) deadletter(ctx context.Context, args []string) (err error) {
+	if wantsHelp(args) {
+		fmt.Fprint(c.stderr, usage)
+		return nil
+	}
 	if len(args) == 0 {
 		return fmt.Errorf("%w: deadletter what? list, show, requeue or discard", errUsage)
 	}

@@ -106,6 +106,38 @@ func TestOutbox_inUse_namesTheHolder(t *testing.T) {
 	require.Contains(t, listed.stderr.String(), fmt.Sprintf("by process %d", os.Getpid()))
 }
 
+// The service's environment is the operator's too, and its outbox is in use.
+func TestOutbox_inUse_keepsNobodyFromLooking(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "outbox")
+	f, err := outbox.Open(path, outbox.Options{})
+	require.NoError(t, err)
+	env := map[string]string{"REDIS_URL": realredis.Start(t).URL(), "FOGIS_OUTBOX_PATH": path}
+	for _, args := range [][]string{
+		{"replay", "--type", "match_updates"}, {"deadletter", "list"}, {"check"}, {"subscribe", "--timeout", "1ms"},
+	} {
+		looking := start(t, env, "", args...)
+		require.Equal(t, exitDone, looking.wait(), "%v: %s", args, looking.stderr)
+	}
+	sending := start(t, env, "", "publish", "status", "--status", "x")
+	require.Equal(t, exitFailed, sending.wait())
+	require.Contains(t, sending.stderr.String(), "in use by process")
+
+	require.NoError(t, f.Close())
+	reader := start(t, env, "", "subscribe", "--count", "1")
+	reader.saw("subscribed")
+	sending = start(t, env, "", "publish", "status", "--status", "x")
+	require.Equal(t, exitDone, sending.wait(), "a subscriber does not hold it: %s", sending.stderr)
+	require.Equal(t, exitDone, reader.wait())
+}
+
+func TestVerbs_help(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"publish", "deadletter", "outbox"} {
+		require.Equal(t, exitDone, start(t, map[string]string{}, "", name, "-h").wait(), name)
+	}
+}
+
 func TestDeadletter_listShowRequeueDiscard(t *testing.T) {
 	t.Parallel()
 	s := realredis.Start(t)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/PitchConnect/fogispubsub"
@@ -23,17 +22,21 @@ type outboxLine struct {
 
 // outbox lists what waits in the file of FOGIS_OUTBOX_PATH, or sends it.
 func (c *command) outbox(ctx context.Context, args []string) (err error) {
+	if wantsHelp(args) {
+		fmt.Fprint(c.stderr, usage)
+		return nil
+	}
 	if len(args) == 0 || args[0] != "list" && args[0] != "drain" {
 		return fmt.Errorf("%w: outbox what? list or drain", errUsage)
 	}
-	f := c.flags("outbox "+args[0], slog.LevelError)
+	f := c.sender("outbox " + args[0])
 	path := f.String("path", "", "`file` of the outbox; overrides FOGIS_OUTBOX_PATH")
 	timeout := f.Duration("timeout", 30*time.Second, "with drain: end after this `time`")
 	if err := f.parse(args[1:]); err != nil {
 		return err
 	}
-	opts := c.options(f, map[string]string{"FOGIS_OUTBOX_PATH": *path})
-	name := opts.Getenv("FOGIS_OUTBOX_PATH")
+	opts := c.options(f, map[string]string{outboxVariable: *path})
+	name := opts.Getenv(outboxVariable)
 	if name == "" {
 		return fmt.Errorf("%w: which outbox? set FOGIS_OUTBOX_PATH or give --path", errUsage)
 	}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/PitchConnect/fogispubsub"
@@ -31,7 +30,7 @@ func (c *command) publish(ctx context.Context, args []string) error {
 	if len(args) == 0 {
 		return fmt.Errorf("%w: publish what? matches, status or alert", errUsage)
 	}
-	if slices.Contains([]string{"-h", "-help", "--help"}, args[0]) {
+	if wantsHelp(args) {
 		fmt.Fprint(c.stderr, usage)
 		return nil
 	}
@@ -47,8 +46,15 @@ func (c *command) publish(ctx context.Context, args []string) error {
 	}
 }
 
+// sender starts the flags of a command that publishes.
+func (c *command) sender(name string) *flags {
+	f := c.flags(name, slog.LevelError)
+	f.outbox = true
+	return f
+}
+
 func (c *command) publishMatches(ctx context.Context, args []string) error {
-	f := c.flags("publish matches", slog.LevelError)
+	f := c.sender("publish matches")
 	file := f.String("file", "", "`file` with a JSON array of matches or a whole envelope; - is standard input")
 	changes := f.String("changes", "", "`file` with {\"summary\":{...},\"detailed_changes\":[...]}")
 	fallback := f.String("fallback", "", "`URL` of the HTTP fallback; overrides FOGIS_FALLBACK_URL")
@@ -94,7 +100,7 @@ func (c *command) publishMatches(ctx context.Context, args []string) error {
 }
 
 func (c *command) publishStatus(ctx context.Context, args []string) error {
-	f := c.flags("publish status", slog.LevelError)
+	f := c.sender("publish status")
 	status := f.String("status", "", "started, completed, failed or a `word` of your own")
 	var details list
 	f.Var(&details, "detail", "`key=value` for the details, JSON or text; may be repeated")
@@ -117,7 +123,7 @@ func (c *command) publishStatus(ctx context.Context, args []string) error {
 }
 
 func (c *command) publishAlert(ctx context.Context, args []string) error {
-	f := c.flags("publish alert", slog.LevelError)
+	f := c.sender("publish alert")
 	var alert message.SystemAlert
 	f.StringVar(&alert.AlertType, "type", "", "the alert's `type`, such as processing_error")
 	f.StringVar(&alert.Severity, "severity", "info", "info, warning, error or high")
