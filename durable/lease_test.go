@@ -152,6 +152,7 @@ func TestReader_Acquire_waitsOutAnOutage(t *testing.T) {
 		}})
 		at := acquireLater(t, r)
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		require.Empty(t, at)
 		require.Greater(t, failed, 600/6)
 		network.set(func(l *link) { l.down = false })
