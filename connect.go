@@ -23,9 +23,14 @@ func connect(cfg config.Config, change func(*redis.Options)) (redis.UniversalCli
 	if change != nil {
 		change(o)
 	}
-	if o.Dialer == nil && o.TLSConfig != nil {
+	switch {
+	case o.Dialer != nil:
+	case o.TLSConfig != nil:
 		o.Dialer = tlsDialer(o)
+	default:
+		o.Dialer = redis.NewDialer(o)
 	}
+	o.Dialer = topology.Quiet(o.Dialer)
 	switch {
 	case len(endpoint.Cluster) > 0:
 		return newClusterClient(o, endpoint.Cluster), nil

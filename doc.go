@@ -43,10 +43,11 @@
 //
 // # Logs
 //
-// Everything is logged through [Options.Logger], without contents of messages.
-// go-redis prints failed dials by a global logger of its own, which a library
-// must not touch; a program turns it off by calling Disable of
-// github.com/redis/go-redis/v9/logging.
+// Everything is logged through [Options.Logger], without contents of messages,
+// in a few lines for an outage however long. Behind Sentinel go-redis prints
+// besides, by a global logger of its own that a library must not touch, each
+// question for the master that fails; a program turns it off by calling Disable
+// of github.com/redis/go-redis/v9/logging.
 //
 // # Map
 //

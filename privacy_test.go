@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,14 +33,13 @@ import (
 )
 
 // stray gets what is logged past every logger of a test: by go-redis, which
-
 // has one logger for the process, and by slog's default.
-
 var stray strayLog
 
 type strayLog struct {
-	mu   sync.Mutex
-	text strings.Builder
+	mu    sync.Mutex
+	text  strings.Builder
+	dials atomic.Int64 // that go-redis says have failed
 }
 
 func (s *strayLog) Write(b []byte) (int, error) {
@@ -48,10 +48,15 @@ func (s *strayLog) Write(b []byte) (int, error) {
 	return s.text.Write(b)
 }
 
-// Printf is go-redis's logger.
-
+// Printf is go-redis's logger. It prints each dial that fails, and an outage
+// would fill the log with that, unless the dialer is ours. Its Sentinel client
+// asks for the master within the dial, and prints in any case.
 func (s *strayLog) Printf(_ context.Context, format string, args ...any) {
-	fmt.Fprintf(s, format+"\n", args...)
+	line := fmt.Sprintf(format, args...)
+	if strings.Contains(line, "failed to dial") && !strings.Contains(line, "sentinels") {
+		s.dials.Add(1)
+	}
+	fmt.Fprintln(s, line)
 }
 
 func TestMain(m *testing.M) {
@@ -62,11 +67,14 @@ func TestMain(m *testing.M) {
 		fmt.Printf("what was logged past the tests' loggers shows %q:\n%s", found, stray.text.String())
 		code = 1
 	}
+	if n := stray.dials.Load(); n > 0 {
+		fmt.Printf("go-redis printed %d dials that failed:\n%s", n, stray.text.String())
+		code = 1
+	}
 	os.Exit(code)
 }
 
 // clean searches a value in every form in which a service may print it.
-
 func clean(t *testing.T, label string, v any) {
 	t.Helper()
 	logcheck.CleanValue(t, label, v)
@@ -80,13 +88,10 @@ func clean(t *testing.T, label string, v any) {
 }
 
 // logged logs a value, which is searched when the test ends.
-
 func logged(t *testing.T, v any) { logcheck.New(t).Info("value", "value", v) }
 
 // cleanCauses searches each error of the tree, because errors.As hands them
-
 // out and services log them.
-
 func cleanCauses(t *testing.T, label string, err error) {
 	t.Helper()
 	logcheck.Clean(t, label, err.Error())
@@ -103,9 +108,7 @@ func cleanCauses(t *testing.T, label string, err error) {
 }
 
 // Texts that stand for persons and secrets wherever a message, a peer or a
-
 // setting can carry text.
-
 const (
 	telephone = "070-174 06 10"
 	email     = "marta@example.com"
@@ -113,7 +116,6 @@ const (
 )
 
 // marked is the full match, which holds all kinds, more than once.
-
 func marked(t *testing.T) message.MatchUpdates {
 	t.Helper()
 	raw, err := message.ParseMatch(fixture(t, "fogis"))
@@ -130,7 +132,6 @@ func marked(t *testing.T) message.MatchUpdates {
 }
 
 // markedEnvironment reaches Redis and a fallback with passwords everywhere.
-
 func markedEnvironment(redisAddr, fallbackAddr string) environment {
 	return environment{
 		"REDIS_URL":                "redis://fogis:" + secret + "@" + redisAddr + "/0",
@@ -140,7 +141,6 @@ func markedEnvironment(redisAddr, fallbackAddr string) environment {
 }
 
 // cleanClient searches all that a client tells about itself.
-
 func cleanClient(t *testing.T, client *fogispubsub.Client) {
 	t.Helper()
 	clean(t, "the stats", client.Stats())
@@ -152,7 +152,6 @@ func cleanClient(t *testing.T, client *fogispubsub.Client) {
 }
 
 // publishMarked sends personal data and searches what comes back.
-
 func publishMarked(t *testing.T, ctx context.Context, client *fogispubsub.Client, label string) error {
 	t.Helper()
 	receipt, err := client.Publish(ctx, marked(t))
@@ -227,7 +226,6 @@ func TestPrivacy_publishFails(t *testing.T) {
 }
 
 // What a Redis says that refuses, and one that repeats what it was sent.
-
 func TestPrivacy_redisRefuses(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{
@@ -288,7 +286,6 @@ func TestPrivacy_redisRefuses(t *testing.T) {
 }
 
 // answerAll gives the same answer to whatever comes over each connection.
-
 func answerAll(listener net.Listener, answer string) {
 	for {
 		conn, err := listener.Accept()
@@ -350,17 +347,13 @@ func TestPrivacy_invalidToSend(t *testing.T) {
 // invalidReceived are bodies that nobody can handle; many hold personal data
 
 // where something else belongs.
-
 // holder is what a careless handler fails with.
-
 func (h holder) Error() string { return "cannot notify " + h.official.Email }
 
 // withoutHandlers is the part of a handler's error that the SDK wrote: what
 
 // the handler returned, or panicked with, is its own.
-
 // publishOnly publishes while Redis refuses the client's password.
-
 func TestPrivacy_settings(t *testing.T) {
 	t.Parallel()
 	variables := []string{
@@ -413,7 +406,6 @@ func TestPrivacy_settings(t *testing.T) {
 func (e environment) get(name string) string { return e[name] }
 
 // The search itself: what it lets pass it must not be blind to.
-
 func TestPrivacy_theSearchFinds(t *testing.T) {
 	t.Parallel()
 	body, err := message.AppendEncode(nil, message.Header{}, marked(t))
@@ -427,9 +419,7 @@ func TestPrivacy_theSearchFinds(t *testing.T) {
 }
 
 // silent are the test files that may build clients with another logger than
-
 // logcheck's, and why.
-
 var silent = map[string]string{
 	"bench_test.go":        "a log that is searched weighs on what is measured",
 	"example_test.go":      "examples have no test to search for",
@@ -437,9 +427,7 @@ var silent = map[string]string{
 }
 
 // Everything that the tests log is searched only if they all use a logger
-
 // that does.
-
 func TestPrivacy_testsUseTheSearchedLogger(t *testing.T) {
 	t.Parallel()
 	builds := map[string][]string{} // folders with tests that build a part, and the files

@@ -31,6 +31,12 @@ const (
 	// CauseVanished: the group or its whole stream is gone and was made anew,
 	// as after FLUSHALL, an eviction, or a restart without persistence.
 	CauseVanished Cause = "stream vanished"
+	// CauseNewGroup: the group was not there, and no process that could tell
+	// how far it had come was left to ask. It is either its first start, or it
+	// vanished together with everything that knew it: to a process that begins
+	// now both look the same, so each is told of. What the group will not get
+	// came before the stream's first entry.
+	CauseNewGroup Cause = "new group"
 	// CauseDeadTrimmed: the oldest dead letters made room for new ones.
 	CauseDeadTrimmed Cause = "dead letters trimmed"
 )

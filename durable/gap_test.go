@@ -245,6 +245,54 @@ func TestLease_Read_trimmedWhilePending(t *testing.T) {
 	require.Len(t, pending(t, conn), 2)
 }
 
+// What vanishes together with the last process that knew it leaves a successor
+// that cannot tell a lost group from one that never was: it tells of both.
+func TestReader_NewGap_atItsFirstStartAndAfterAFlush(t *testing.T) {
+	t.Parallel()
+	servers(t, func(t *testing.T, addr string) {
+		conn := connect(t, addr)
+		w := newWriter(t, conn, durable.WriterOptions{})
+		publish(t, w, 1, 3)
+		start := func(opts durable.ReaderOptions) (*durable.Lease, *gaps) {
+			var missing gaps
+			opts.OnGap = missing.add
+			return acquire(t, newReader(t, conn, opts)), &missing
+		}
+		l, missing := start(durable.ReaderOptions{})
+		entries := read(t, l, 3)
+		require.Equal(t, []durable.Gap{{
+			Channel: channel, Group: group, Cause: durable.CauseNewGroup, Missing: -1, Before: entries[0].StreamID,
+		}}, missing.newGroups())
+		require.NoError(t, l.Ack(t.Context(), entries...))
+		require.NoError(t, l.Release(t.Context()))
+
+		l, missing = start(durable.ReaderOptions{}) // the group is there
+		require.Empty(t, readFor(t, l, 50*time.Millisecond))
+		require.Empty(t, missing.newGroups())
+		require.NoError(t, l.Release(t.Context()))
+
+		publish(t, w, 4, 6)
+		require.NoError(t, conn.FlushAll(t.Context()).Err())
+		publish(t, w, 7, 8)
+		l, missing = start(durable.ReaderOptions{})
+		entries = read(t, l, 2)
+		require.Equal(t, numbered(7, 8), ids(entries))
+		require.Len(t, missing.newGroups(), 1)
+		require.Equal(t, entries[0].StreamID, missing.newGroups()[0].Before)
+		require.Empty(t, missing.all())
+		require.NoError(t, l.Ack(t.Context(), entries...))
+		require.NoError(t, l.Release(t.Context()))
+
+		require.NoError(t, conn.FlushAll(t.Context()).Err())
+		publish(t, w, 9, 9)
+		l, missing = start(durable.ReaderOptions{Latest: true})
+		require.Empty(t, readFor(t, l, 50*time.Millisecond))
+		require.Len(t, missing.newGroups(), 1)
+		require.NotEmpty(t, missing.newGroups()[0].Before)
+		require.NoError(t, l.Release(t.Context()))
+	})
+}
+
 func TestReader_Latest(t *testing.T) {
 	t.Parallel()
 	servers(t, func(t *testing.T, addr string) {

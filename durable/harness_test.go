@@ -213,16 +213,27 @@ func servers(t *testing.T, test func(t *testing.T, addr string)) {
 	})
 }
 
-// gaps collects what OnGap is told.
+// gaps collects what OnGap is told; that a group is new it keeps apart.
 type gaps struct {
-	mu   sync.Mutex
-	list []durable.Gap
+	mu     sync.Mutex
+	list   []durable.Gap
+	groups []durable.Gap
 }
 
 func (g *gaps) add(gap durable.Gap) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if gap.Cause == durable.CauseNewGroup {
+		g.groups = append(g.groups, gap)
+		return
+	}
 	g.list = append(g.list, gap)
+}
+
+func (g *gaps) newGroups() []durable.Gap {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return append([]durable.Gap(nil), g.groups...)
 }
 
 func (g *gaps) all() []durable.Gap {

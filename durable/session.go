@@ -37,14 +37,14 @@ func (l *Lease) connect(ctx context.Context) error {
 	if dial == nil {
 		dial = o.Dialer
 	}
-	o.Dialer = func(_ context.Context, network, addr string) (net.Conn, error) {
+	o.Dialer = topology.Quiet(func(_ context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(sctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
 		context.AfterFunc(sctx, func() { _ = conn.Close() })
 		return &idleConn{conn}, nil
-	}
+	})
 	topology.Plain(o)
 	o.ReadTimeout, o.WriteTimeout = readIdle, readIdle
 	s := &session{client: redis.NewClient(o), cancel: cancel}

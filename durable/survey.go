@@ -52,17 +52,18 @@ func (l *Lease) survey(ctx context.Context, c *redis.Client) error {
 	return l.checkTrimmed(ctx, c, found)
 }
 
-// begin decides where a group begins that is not there, and reports it when it
-// should be.
+// begin decides where a group begins that is not there, and reports it.
 func (l *Lease) begin(found look) string {
 	floor, known := l.r.position()
 	if newer(found.handled, floor) {
 		floor = found.handled
 	}
-	switch {
-	case !known && floor == "" && l.r.opts.Latest:
-		return "$"
-	case !known && floor == "":
+	if !known && floor == "" {
+		if l.r.opts.Latest {
+			l.r.report(Gap{Cause: CauseNewGroup, Missing: -1, Before: found.last})
+			return "$"
+		}
+		l.r.report(Gap{Cause: CauseNewGroup, Missing: -1, Before: found.first})
 		return "0"
 	}
 	l.r.report(Gap{Cause: CauseVanished, Missing: -1, After: floor, Before: found.first})

@@ -480,6 +480,36 @@ func TestDurable_vanishedStreamIsAGap(t *testing.T) {
 	require.NoError(t, r.stop())
 }
 
+// Everything that knew of the messages is gone: Redis was emptied, and the
+// process that would have handled them is another one.
+func TestDurable_flushedWhileNobodyRanIsAGap(t *testing.T) {
+	t.Parallel()
+	server := realredis.Start(t)
+	client := streamClient(t, server.Options())
+	var got recorder
+	r, e := member(t, at(server.Addr()), inGroup(), got.handle)
+	appendAll(t, client, 1, 2, 0)
+	eventually(t, "handled", func() bool { return len(got.IDs()) == 2 && pending(t, client) == 0 })
+	require.NoError(t, r.stop())
+	first := e.NewGroups()
+	require.Len(t, first, 1)
+
+	lost := time.Now()
+	appendAll(t, client, 3, 5, 0)
+	require.NoError(t, client.FlushAll(t.Context()).Err())
+	r, e = member(t, at(server.Addr()), inGroup(), got.handle)
+	eventually(t, "gap", func() bool { return len(e.NewGroups()) == 1 })
+	gap := e.NewGroups()[0]
+	require.True(t, gap.From.IsZero(), "since when, nobody knows")
+	require.True(t, gap.To.After(lost))
+	require.Equal(t, statusChannel, gap.Stream.Channel)
+	require.Contains(t, gap.String(), "new group")
+	require.NotContains(t, gap.String(), "0001-01-01")
+	appendAll(t, client, 6, 6, 0)
+	eventually(t, "handled", func() bool { return len(got.IDs()) == 3 })
+	require.NoError(t, r.stop())
+}
+
 func TestDurable_missingRightEndsRun(t *testing.T) {
 	t.Parallel()
 	server := realredis.Start(t)

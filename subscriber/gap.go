@@ -64,7 +64,11 @@ type Gap struct {
 func (g Gap) String() string {
 	var b strings.Builder
 	const layout = "2006-01-02T15:04:05.000Z07:00"
-	fmt.Fprintf(&b, "%s: %s, from %s to %s", g.Session, g.Cause, g.From.Format(layout), g.To.Format(layout))
+	fmt.Fprintf(&b, "%s: %s, ", g.Session, g.Cause)
+	if !g.From.IsZero() {
+		fmt.Fprintf(&b, "from %s ", g.From.Format(layout))
+	}
+	fmt.Fprintf(&b, "to %s", g.To.Format(layout))
 	if g.Cause == CauseSequence {
 		fmt.Fprintf(&b, ", missing of %q on %s", clip(g.Source), strings.Join(g.Channels, ", "))
 		for _, r := range g.Missing {
@@ -109,6 +113,7 @@ const (
 	CauseTrimmed        = Cause(durable.CauseTrimmed)
 	CausePendingTrimmed = Cause(durable.CausePendingTrimmed)
 	CauseVanished       = Cause(durable.CauseVanished)
+	CauseNewGroup       = Cause(durable.CauseNewGroup)
 	CauseDeadTrimmed    = Cause(durable.CauseDeadTrimmed)
 )
 

@@ -227,8 +227,11 @@ func (r *run) reportGap(g Gap) {
 	r.s.counts.gaps.Add(1)
 	attrs := []slog.Attr{
 		slog.String("session", g.Session), slog.String("cause", string(g.Cause)), slog.Int("epoch", g.Epoch),
-		slog.Time("from", g.From), slog.Time("to", g.To),
 	}
+	if !g.From.IsZero() {
+		attrs = append(attrs, slog.Time("from", g.From))
+	}
+	attrs = append(attrs, slog.Time("to", g.To))
 	if g.Stream.Channel != "" {
 		attrs = append(attrs, slog.String("stream", g.Stream.String()))
 	}

@@ -90,7 +90,7 @@ func (s *session) connect() error {
 		topology.DemandMaster(o)
 	}
 	open := o.Dialer
-	o.Dialer = func(_ context.Context, network, addr string) (net.Conn, error) { return s.dial(open, network, addr) }
+	o.Dialer = topology.Quiet(func(_ context.Context, network, addr string) (net.Conn, error) { return s.dial(open, network, addr) })
 	topology.Plain(o)
 	o.ReadTimeout, o.WriteTimeout = s.k.run.opts.HandshakeTimeout, s.idle
 	s.client = redis.NewClient(o)

@@ -132,11 +132,20 @@ func (e *events) add(what string, f func()) {
 	f()
 }
 
+// Gaps are those reported, but for those of groups that are new.
 func (e *events) Gaps() []subscriber.Gap {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return slices.Clone(e.gaps)
+	return slices.DeleteFunc(slices.Clone(e.gaps), isNewGroup)
 }
+
+func (e *events) NewGroups() []subscriber.Gap {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(e.gaps), func(g subscriber.Gap) bool { return !isNewGroup(g) })
+}
+
+func isNewGroup(g subscriber.Gap) bool { return g.Cause == subscriber.CauseNewGroup }
 
 func (e *events) Resumed() []subscriber.Resumed {
 	e.mu.Lock()

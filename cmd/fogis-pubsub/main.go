@@ -18,7 +18,7 @@ import (
 )
 
 func main() {
-	logging.Disable() // go-redis prints by a logger of its own what our errors say
+	logging.Disable() // behind Sentinel go-redis prints by a logger of its own what our errors say
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	c := command{

@@ -13,8 +13,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/redis/go-redis/v9/logging"
-
 	"github.com/PitchConnect/fogispubsub"
 	"github.com/PitchConnect/fogispubsub/devserver"
 	"github.com/PitchConnect/fogispubsub/message"
@@ -22,7 +20,6 @@ import (
 )
 
 func main() {
-	logging.Disable() // go-redis prints each failed dial by a logger of its own
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := show(ctx); err != nil {

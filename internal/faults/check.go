@@ -315,11 +315,16 @@ var sessionCauses = map[string]bool{
 }
 
 func (c *checker) checkGaps() {
+	groups := map[message.Type]bool{}
 	for i, r := range c.records {
 		if r.What != Gap || sessionCauses[r.Detail] {
 			continue
 		}
 		c.Gaps[r.Detail]++
+		if r.Detail == string(subscriber.CauseNewGroup) && !groups[r.Type] {
+			groups[r.Type] = true // its first start
+			continue
+		}
 		switch {
 		case r.N < 0:
 			c.Missing = -1
@@ -338,27 +343,24 @@ func (c *checker) checkGaps() {
 	}
 }
 
-// checkFlush demands a gap for each type that lost messages, unless a process
-// that began after FLUSHALL has become its holder: it cannot know.
+// checkFlush demands for each type that lost messages a gap that was reported
+// after FLUSHALL.
 func (c *checker) checkFlush() {
-	lost, excused := map[message.Type]int{}, map[message.Type]bool{}
+	lost, told := map[message.Type]int{}, map[message.Type]bool{}
 	for _, k := range c.Lost {
 		lost[k.Type]++
 	}
-	young := map[string]bool{}
 	flushed := false
 	for _, r := range c.records {
 		switch {
 		case r.What == FaultOn && r.Detail == string(ServerFlush):
 			flushed = true
-		case r.What == Up && flushed:
-			young[r.Who] = true
-		case r.What == Gap && !sessionCauses[r.Detail], r.What == Holds && young[r.Who]:
-			excused[r.Type] = true
+		case r.What == Gap && !sessionCauses[r.Detail] && flushed:
+			told[r.Type] = true
 		}
 	}
 	for t, n := range lost {
-		if !excused[t] {
+		if !told[t] {
 			c.fault("%d messages of %s were lost, and no gap tells of it", n, t)
 		}
 	}

@@ -71,7 +71,7 @@ func history(t *testing.T, text string) (records []faults.Record) {
 		case "does":
 			add(faults.Began, "", number(2))
 			add(faults.Ended, detail, number(2))
-		case "lost", "killed", "stopped", "up", "holds":
+		case "lost", "killed", "stopped", "up":
 			add(words[1], "", 0)
 		case "gap":
 			add(faults.Gap, strings.Join(words[3:], " "), number(2))
@@ -112,10 +112,13 @@ func TestCheck(t *testing.T) {
 		"ended and never begun":                  {text: "pub publishes 1\na ends 1\na does 1", faults: []string{"had not begun"}},
 		"lost in a trim seed without a gap":      {mode: faults.Trim, text: "pub publishes 1", faults: []string{"1 messages were lost, and the gaps report 0"}},
 		"lost in a trim seed and reported":       {mode: faults.Trim, text: "pub publishes 1\na gap 1 trimmed unread", check: lost(1)},
-		"lost in a flush seed, nobody knows":     {mode: faults.Flush, text: "pub publishes 1\na gap -1 stream vanished", check: lost(1)},
+		"lost in a flush seed, nobody knows":     {mode: faults.Flush, text: "pub publishes 1\na on 1 FLUSHALL\na gap -1 stream vanished", check: lost(1)},
 		"lost in a flush seed, no gap":           {mode: faults.Flush, text: "pub publishes 1\na on 1 FLUSHALL", faults: []string{"1 messages of processing_status were lost"}},
-		"lost in a flush seed, a new holder":     {mode: faults.Flush, text: "pub publishes 1\na on 1 FLUSHALL\nb up\nb holds", check: lost(1)},
-		"lost in a flush seed, an old one":       {mode: faults.Flush, text: "pub publishes 1\nb up\na on 1 FLUSHALL\nb holds", faults: []string{"no gap tells of it"}},
+		"lost in a flush seed, a new holder":     {mode: faults.Flush, text: "pub publishes 1\na on 1 FLUSHALL\nb up\nb gap -1 new group", check: lost(1)},
+		"lost in a flush seed, told too early":   {mode: faults.Flush, text: "a gap -1 new group\npub publishes 1\na on 1 FLUSHALL\nb up", faults: []string{"no gap tells of it"}},
+		"a group's first start":                  {text: "a gap -1 new group\npub publishes 1\na does 1"},
+		"a group's second start":                 {text: "a gap -1 new group\npub publishes 1\na does 1\nb gap -1 new group", faults: []string{"b reports a gap in processing_status: new group"}},
+		"a new group hides no trimmed one":       {mode: faults.Trim, text: "a gap -1 new group\npub publishes 1", faults: []string{"1 messages were lost, and the gaps report 0"}},
 		"a gap where none may be":                {text: "pub publishes 1\na does 1\na gap 3 trimmed unread", faults: []string{"a reports a gap in processing_status: trimmed unread, missing 3"}},
 		"a gap of a pub/sub connection":          {text: "pub publishes 1\na does 1\na gap 0 connection lost"},
 

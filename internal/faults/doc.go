@@ -55,7 +55,8 @@
 //   - Order: messages of a type are first handled in the order in which they
 //     were published. Where Publish did not return nil, nothing was promised,
 //     and disorder is counted and not judged.
-//   - Gaps: none is reported of a stream.
+//   - Gaps: none is reported of a stream, but that of a group's first start. After
+//     FLUSHALL each type that lost messages has one that was reported later.
 //
 // The longest recovery is the longest time for which messages of a type waited
 // while no handler of it ran and no fault was at work.

@@ -23,10 +23,9 @@ const (
 	Began = "began"
 	Ended = "ended"
 
-	// Of a subscriber: it has the lease of a type, has lost it, reports a gap.
-	Holds = "holds"
-	Lost  = "lost"
-	Gap   = "gap"
+	// Of a subscriber: it has lost the lease of a type, reports a gap.
+	Lost = "lost"
+	Gap  = "gap"
 
 	// Of any process: it runs; it was or will at once be killed; it was asked
 	// to end and is about to.

@@ -80,7 +80,7 @@ func subscribe(p *process) error {
 	return errors.Join(s.Run(ctx), server.Close())
 }
 
-// watch writes down which leases the process has.
+// watch writes down which leases the process has lost.
 func (w *worker) watch(s *subscriber.Subscriber) {
 	types := map[string]message.Type{}
 	for _, t := range faults.Types {
@@ -93,11 +93,9 @@ func (w *worker) watch(s *subscriber.Subscriber) {
 				continue
 			}
 			has[stream.Channel] = stream.Holder
-			what := faults.Lost
-			if stream.Holder {
-				what = faults.Holds
+			if !stream.Holder {
+				w.note(faults.Record{What: faults.Lost, Type: types[stream.Channel]})
 			}
-			w.note(faults.Record{What: what, Type: types[stream.Channel]})
 		}
 	}
 }
