@@ -23,7 +23,7 @@ func (d *delivery) posted(outcome FallbackOutcome, err error) {
 // deliver finds the route of a message. The lane's lock is held.
 func (p *Publisher) deliver(ctx context.Context, l *lane, m *parcel, now time.Time) (d delivery) {
 	d.fallback = FallbackNone
-	budget, cancel := p.withBudget(ctx, m.Type, now)
+	budget, cancel := p.withBudget(ctx, l, m.Type, now)
 	defer cancel()
 	retries := p.opts.MaxRetries
 	if p.opts.Outbox != nil {

@@ -23,9 +23,10 @@ type lane struct {
 	// network I/O and a waiter must be able to give up.
 	token chan struct{}
 
-	sent  uint64 // messages numbered so far
-	buf   []byte // for the next message; nil when the last one may still be read
-	route changeLog
+	sent   uint64 // messages numbered so far
+	budget budget
+	buf    []byte // for the next message; nil when the last one may still be read
+	route  changeLog
 	// faults is the outbox's failures.
 	faults changeLog
 	// seen is a place in the stream that what was not sent yet will lie behind,

@@ -120,7 +120,7 @@ func TestPublisher_realRedis_blackHole(t *testing.T) {
 	receipt, err := p.Publish(t.Context(), update("into the hole"))
 	require.NoError(t, err)
 	require.Equal(t, publisher.RouteFallback, receipt.Route)
-	require.GreaterOrEqual(t, receipt.Elapsed, budget)
+	require.GreaterOrEqual(t, receipt.Elapsed, budget*49/50, "messages of a burst share a deadline")
 	receipt, err = p.Publish(t.Context(), update("past it"))
 	require.NoError(t, err)
 	require.Zero(t, receipt.Attempts)

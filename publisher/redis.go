@@ -127,38 +127,6 @@ func (p *Publisher) publish(ctx context.Context, channel string, body []byte) (r
 	return node.Publish(ctx, channel, body).Result()
 }
 
-// withBudget bounds the Redis part.
-func (p *Publisher) withBudget(ctx context.Context, typ message.Type, now time.Time) (context.Context, context.CancelFunc) {
-	var end time.Time
-	if p.opts.Budget > 0 {
-		end = now.Add(p.opts.Budget)
-	}
-	if d, ok := ctx.Deadline(); ok {
-		if p.hasFallback(typ) {
-			d = now.Add(d.Sub(now) / 2)
-		}
-		if end.IsZero() || d.Before(end) {
-			end = d
-		}
-	}
-	if end.IsZero() {
-		return ctx, func() {}
-	}
-	return context.WithDeadline(ctx, end)
-}
-
-// ended is ctx.Err, but tells of a deadline as soon as it has passed: on a
-// socket it may show before the context's timer has run.
-func ended(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) {
-		return context.DeadlineExceeded
-	}
-	return nil
-}
-
 // waitRetry pauses before the next attempt. It tells at once when the budget
 // ends before the pause would.
 func (p *Publisher) waitRetry(ctx context.Context) bool {

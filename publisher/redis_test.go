@@ -107,6 +107,56 @@ func TestPublisher_Publish_blackHole(t *testing.T) {
 	})
 }
 
+// values is a context that cannot be compared.
+type values struct {
+	context.Context
+	list []int
+}
+
+func TestPublisher_Publish_budgetOfABurst(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		ctx, next func(t testing.TB) context.Context
+		pause     time.Duration
+		elapsed   time.Duration
+	}{
+		"the same context shares the deadline": {ctx: testing.TB.Context, next: testing.TB.Context, pause: 99 * time.Millisecond, elapsed: 4901 * time.Millisecond},
+		"not for longer":                       {ctx: testing.TB.Context, next: testing.TB.Context, pause: 101 * time.Millisecond, elapsed: 5 * time.Second},
+		"another context has its own":          {ctx: testing.TB.Context, next: background, pause: time.Millisecond, elapsed: 5 * time.Second},
+		"no context":                           {ctx: background, next: background, pause: time.Millisecond, elapsed: 4999 * time.Millisecond},
+		"one that cannot be compared":          {ctx: incomparable, next: incomparable, pause: time.Millisecond, elapsed: 5 * time.Second},
+		"the first one was cancelled":          {ctx: cancelled, next: background, pause: time.Millisecond, elapsed: 5 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s, fallback := newServer(), &recorder{}
+				p := newPublisher(t, s.client(t), publisher.Options{Fallback: fallback})
+				_, err := p.Publish(test.ctx(t), update("Åby IF"))
+				require.NoError(t, err)
+				s.set(func(s *server) { s.hole = true })
+				time.Sleep(test.pause)
+
+				receipt, err := p.Publish(test.next(t), update("Östra BK"))
+				require.NoError(t, err)
+				require.Equal(t, publisher.RouteFallback, receipt.Route)
+				require.Equal(t, test.elapsed, receipt.Elapsed)
+			})
+		})
+	}
+}
+
+func background(testing.TB) context.Context { return context.Background() }
+
+func incomparable(t testing.TB) context.Context { return values{Context: t.Context()} }
+
+// cancelled is a context that ends after the message that it was given for.
+func cancelled(t testing.TB) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(time.Microsecond, cancel)
+	return ctx
+}
+
 // A read time-out of the client below the budget leaves room for a retry, and
 // all attempts share the budget.
 func TestPublisher_Publish_attemptsShareTheBudget(t *testing.T) {
