@@ -18,7 +18,7 @@ const (
 	// unread: while they are read as they come, none can.
 	readQuiet = 2 * readBlock
 	// readBytes is what a batch may hold, by the mean size of the one before.
-	readBytes = 16 << 20
+	readBytes = 8 << 20
 
 	consumer = "main"
 )
@@ -151,13 +151,14 @@ func (l *Lease) readPending(ctx context.Context, s *session) ([]Entry, error) {
 // again, with them.
 func (l *Lease) readNew(ctx context.Context, s *session) (entries []Entry, stray bool, err error) {
 	newest, sent := l.newest(), time.Now()
-	both := s.client.Pipeline()
-	read := both.XReadGroup(ctx, l.args(">", readBlock))
+	all := s.client.Pipeline()
+	read := all.XReadGroup(ctx, l.args(">", readBlock))
 	asked := l.count
-	after := both.XPendingExt(ctx, &redis.XPendingExtArgs{
+	after := all.XPendingExt(ctx, &redis.XPendingExtArgs{
 		Stream: StreamKey(l.r.channel), Group: l.r.group, Start: newest, End: "+", Count: 2, Consumer: consumer,
 	})
-	_, _ = both.Exec(ctx)
+	first := all.Eval(ctx, firstText, []string{StreamKey(l.r.channel)})
+	_, _ = all.Exec(ctx)
 	if err := read.Err(); err != nil && err != redis.Nil {
 		return nil, false, err
 	}
@@ -166,7 +167,7 @@ func (l *Lease) readNew(ctx context.Context, s *session) (entries []Entry, stray
 	}
 	l.worked = true
 	batch := messagesOf(read.Val())
-	if len(batch) > 0 && (len(batch) >= asked || time.Since(s.looked) > readQuiet) {
+	if len(batch) > 0 && (len(batch) >= asked || time.Since(s.looked) > readQuiet) && !beginsBefore(first, batch) {
 		if err := l.checkSkipped(ctx, s.client, s.delivered, batch); err != nil {
 			return nil, false, err
 		}
@@ -189,6 +190,17 @@ func (l *Lease) readNew(ctx context.Context, s *session) (entries []Entry, stray
 		l.caughtUp = sent
 	}
 	return entries, false, nil
+}
+
+// firstText answers with the ID of a stream's first entry, without the entry. It
+// is sent with every read, and so short that its text is.
+const firstText = `local e = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1] return e and e[1] or ''`
+
+// beginsBefore tells that the stream begins before a batch, so that nothing
+// before the batch was trimmed unread.
+func beginsBefore(first *redis.Cmd, batch []redis.XMessage) bool {
+	id, err := first.Text()
+	return err == nil && id != "" && newer(batch[0].ID, id)
 }
 
 // isStray tells whether the first of the pending entries from newest on, newest

@@ -44,7 +44,8 @@ func (w *Writer) bound(ctx context.Context, node redis.UniversalClient, key stri
 		if w.opts.MaxLen > 0 {
 			keep = min(keep, int64(w.opts.MaxLen))
 		}
-		if w.opts.MaxBytes > 0 && used > w.opts.MaxBytes {
+		large := w.opts.MaxBytes > 0 && used > w.opts.MaxBytes
+		if large {
 			keep = min(keep, int64(float64(length)*float64(w.opts.MaxBytes)/float64(used)))
 		}
 		keep = max(keep, 1)
@@ -53,7 +54,7 @@ func (w *Writer) bound(ctx context.Context, node redis.UniversalClient, key stri
 		}
 		n, err := node.XTrimMaxLen(ctx, key, keep).Result()
 		removed += n
-		if err != nil {
+		if err != nil || !large {
 			return removed, err
 		}
 	}

@@ -24,8 +24,9 @@ const (
 type WriterOptions struct {
 	// MaxAge, MaxLen and MaxBytes bound a stream. Zero is [DefaultMaxAge],
 	// [DefaultMaxLen] and [DefaultMaxBytes], negative is no bound. Entries that
-	// are too old go with the next append; number and memory are looked at
-	// every 100 appends or 4 MiB, so that a stream may be larger by as much.
+	// are too old go with the next append, once a minute or a hundredth of
+	// MaxAge; number and memory are looked at every 100 appends or 4 MiB, so
+	// that a stream may be larger by as much.
 	// One entry always stays.
 	MaxAge   time.Duration
 	MaxLen   int
@@ -52,6 +53,7 @@ type Writer struct {
 type written struct {
 	last string    // newest ID seen; "" is none yet
 	at   time.Time // when it was seen
+	aged time.Time // when entries that are too old were asked to go
 	// since the last look at number and memory
 	appends int
 	bytes   int
@@ -151,7 +153,7 @@ func (w *Writer) Append(ctx context.Context, channel string, m message.Outgoing,
 func (w *Writer) transact(ctx context.Context, node redis.UniversalClient, channel string, m message.Outgoing) (Appended, error) {
 	args := make([]any, 0, 12)
 	args = append(args, "xadd", StreamKey(channel))
-	if oldest := w.oldest(channel); oldest != "" {
+	if oldest := w.oldest(channel); oldest != "" && w.ages(channel) {
 		args = append(args, "minid", "~", oldest)
 	}
 	args = append(args, "*", "id", m.ID, "type", string(m.Type), "data", m.Body)
@@ -230,6 +232,19 @@ func (w *Writer) note(channel, id string, size int) bool {
 	s.appends++
 	s.bytes += size
 	return s.appends >= trimAppends || s.bytes >= trimBytes
+}
+
+// ages tells whether entries that are too old are to go with the next append:
+// to look for them costs a twentieth of one.
+func (w *Writer) ages(channel string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s, now := w.streams[channel], time.Now()
+	if now.Sub(s.aged) < min(time.Minute, w.opts.MaxAge/100) {
+		return false
+	}
+	s.aged = now
+	return true
 }
 
 // oldest is the ID below which entries are too old, by the server's clock as

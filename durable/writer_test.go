@@ -310,6 +310,29 @@ func TestWriter_Append_trimsByAgeAsTimePasses(t *testing.T) {
 	})
 }
 
+// Of appends in quick succession one looks for what is too old.
+func TestWriter_Append_trimsByAgeNowAndThen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		conn := (&link{redis: newEmbedded(t)}).client(t)
+		w := newWriter(t, conn, durable.WriterOptions{MaxAge: 100 * time.Second})
+		for n, step := range []struct {
+			after time.Duration
+			left  []string
+		}{
+			{0, numbered(1, 1)},
+			{0, numbered(1, 2)},
+			{99800 * time.Millisecond, numbered(1, 3)},
+			{700 * time.Millisecond, numbered(1, 4)}, // looked 0.7 s ago
+			{400 * time.Millisecond, numbered(3, 5)},
+		} {
+			time.Sleep(step.after)
+			publish(t, w, n+1, n+1)
+			require.Equal(t, step.left, replayed(t, conn))
+		}
+	})
+}
+
 func TestWriter_Append_negativeIsNoBound(t *testing.T) {
 	t.Parallel()
 	conn := connect(t, realredis.Start(t).Addr())

@@ -44,7 +44,7 @@ func (s *Subscriber) Dispatch(ctx context.Context, channel string, data []byte) 
 	if r == nil {
 		return message.Result{}, fmt.Errorf("%w: %w", ErrNotRunning, message.ErrBusy)
 	}
-	l, e, err := r.decode(data, channel, message.ViaHTTP)
+	l, e, err := r.decode(data, "", channel, message.ViaHTTP)
 	if errors.Is(err, ErrUnhandled) {
 		t := message.PeekType(data)
 		if e != nil {

@@ -41,8 +41,7 @@ func (f *follower) saw(env *message.Envelope) {
 }
 
 // overdue sees to announced messages that the reader should have got by now.
-func (f *follower) overdue(ctx context.Context, t *term) {
-	caughtUp := t.lease.CaughtUp()
+func (f *follower) overdue(ctx context.Context, t *term, caughtUp time.Time) {
 	if n, from := f.announced.overflow(caughtUp); n > 0 {
 		f.reportMissing(CauseAnnounced, n, nil, from)
 	}

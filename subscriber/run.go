@@ -245,12 +245,16 @@ func (r *run) reportGap(g Gap) {
 }
 
 // decode reads a message up to the lane that it belongs to, and counts and
-// logs it if there is none.
-func (r *run) decode(data []byte, channel string, via message.Via) (*lane, *message.Envelope, error) {
+// logs it if there is none. t is its type, as far as that is known, else "": what
+// has no lane is not decoded.
+func (r *run) decode(data []byte, t message.Type, channel string, via message.Via) (*lane, *message.Envelope, error) {
 	s := r.s
 	s.counts.received.Add(1)
 	s.counts.bytes.Add(uint64(len(data)))
-	if t := message.PeekType(data); t != "" && r.lanes[t] == nil {
+	if t == "" {
+		t = message.PeekType(data)
+	}
+	if t != "" && r.lanes[t] == nil {
 		h := message.Header{Type: t, Channel: channel, Via: via}
 		return nil, nil, r.unhandled(&h, len(data))
 	}

@@ -306,7 +306,7 @@ func (s *session) ponged(payload string) {
 func (s *session) receive(m *redis.Message) (*lane, *delivery) {
 	now := time.Now()
 	s.last.Store(int64(now.Sub(s.began)))
-	l, e, err := s.k.run.decode(viewBytes(m.Payload), m.Channel, message.ViaPubSub)
+	l, e, err := s.k.run.decode(viewBytes(m.Payload), "", m.Channel, message.ViaPubSub)
 	if err != nil {
 		return nil, nil
 	}

@@ -39,6 +39,7 @@ type term struct {
 	left     bool // an entry goes back to the group, and so do those after it
 	ending   bool // all that will be handled is
 	handled  []durable.Entry
+	spare    []durable.Entry // room for handled, when it is acknowledged next
 	since    time.Time // of the first in handled
 	idle     chan struct{}
 	idleOnce sync.Once
@@ -53,9 +54,46 @@ func newTerm(f *follower, lease *durable.Lease) *term {
 	return t
 }
 
+// batch is what one read of the stream brought.
+type batch struct {
+	entries  []durable.Entry
+	caughtUp time.Time
+}
+
 // read brings entries to their lanes until ctx or the lease ends, which is no
-// error, or Redis refuses.
+// error, or Redis refuses. The next batch is read meanwhile.
 func (t *term) read(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	batches := make(chan batch)
+	ended := make(chan error, 1)
+	go func() {
+		defer close(batches)
+		ended <- t.fetch(ctx, batches)
+	}()
+	defer func() {
+		cancel()
+		for range batches { // until fetch has returned
+		}
+	}()
+	for b := range batches {
+		if !t.enter(len(b.entries)) {
+			return nil
+		}
+		for i := range b.entries {
+			if !t.take(ctx, &b.entries[i]) {
+				t.f.run.s.counts.returned.Add(uint64(len(b.entries) - i))
+				t.leave(len(b.entries) - i)
+				return nil
+			}
+		}
+		t.f.overdue(ctx, t, b.caughtUp)
+	}
+	return <-ended
+}
+
+// fetch reads batches until read does not want them any more. A batch that it
+// does not take goes back to the group.
+func (t *term) fetch(ctx context.Context, batches chan<- batch) error {
 	for {
 		entries, err := t.lease.Read(ctx)
 		if ctx.Err() != nil || t.ctx.Err() != nil {
@@ -71,17 +109,13 @@ func (t *term) read(ctx context.Context) error {
 		}
 		t.f.worked = true
 		t.f.noteWork()
-		if !t.enter(len(entries)) {
+		select {
+		case batches <- batch{entries, t.lease.CaughtUp()}:
+		case <-t.ctx.Done():
+			return nil
+		case <-ctx.Done():
 			return nil
 		}
-		for i := range entries {
-			if !t.take(ctx, &entries[i]) {
-				t.f.run.s.counts.returned.Add(uint64(len(entries) - i))
-				t.leave(len(entries) - i)
-				return nil
-			}
-		}
-		t.f.overdue(ctx, t)
 	}
 }
 
@@ -92,7 +126,7 @@ func (t *term) take(ctx context.Context, e *durable.Entry) bool {
 	if e.Redelivered {
 		r.s.counts.redelivered.Add(1)
 	}
-	l, env, err := r.decode(e.Body, t.f.channel, message.ViaStream)
+	l, env, err := r.decode(e.Body, e.Type, t.f.channel, message.ViaStream)
 	switch {
 	case l != nil:
 		env.StreamID = e.StreamID
@@ -215,6 +249,10 @@ func (t *term) acknowledge() {
 			if t.insist(t.settling, func() error { return t.lease.Ack(t.settling, due...) }) != nil {
 				return
 			}
+			clear(due)
+			t.mu.Lock()
+			t.spare = due[:0]
+			t.mu.Unlock()
 			continue
 		}
 		if ending {
@@ -241,7 +279,7 @@ func (t *term) due() (due []durable.Entry, wait time.Duration, ending bool) {
 	if len(t.handled) < ackCount && t.running > 0 && wait > 0 && !t.ending {
 		return nil, wait, false
 	}
-	due, t.handled = t.handled, nil
+	due, t.handled, t.spare = t.handled, t.spare, nil
 	return due, 0, t.ending
 }
 

@@ -110,6 +110,22 @@ var rows = []row{
 		run: latencyBoth, demands: []demand{reaches(1 / 1.1), moreCPU(10)},
 	},
 	{
+		name: "durable/publish", measure: "durable publish of a status, receipt included", against: "`MULTI` of `XADD` and `PUBLISH` of the same bytes",
+		run: durablePublish, demands: []demand{reaches(0.9)},
+	},
+	{
+		name: "durable/consume", measure: "consume and acknowledge statuses, handler that does nothing", against: "`XREADGROUP COUNT 100` + one `XACK` a batch, nothing decoded",
+		run: durableConsume, demands: []demand{reaches(0.8)},
+	},
+	{
+		name: "durable/replay", measure: "replay of 1 000 snapshots of 40 matches, decoded", against: "`XRANGE`, decoded by the SDK",
+		run: durableReplay, demands: []demand{reaches(0.9)},
+	},
+	{
+		name: "outbox/put", measure: "outbox put of a snapshot, synced", against: "bbolt update of the same bytes",
+		run: outboxPut, demands: []demand{reaches(0.8)},
+	},
+	{
 		name: "return", measure: "kill of the connection to handling again", against: "-",
 		run: returnAfterKill, demands: []demand{within(10, "ms")},
 	},
