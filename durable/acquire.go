@@ -77,6 +77,7 @@ func (h *rival) seen(token string, left time.Duration) {
 func (r *Reader) take(ctx context.Context, token string, other *rival) (wait time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTime)
 	defer cancel()
+	sent := time.Now()
 	node, err := topology.Node(ctx, r.conn, r.channel)
 	if err != nil {
 		return 0, err
@@ -93,18 +94,26 @@ func (r *Reader) take(ctx context.Context, token string, other *rival) (wait tim
 	if len(answer) == 0 {
 		return 0, nil
 	}
-	if len(answer) != 4 {
+	if len(answer) != 6 {
 		return 0, errAnswer
 	}
 	holder, ok1 := answer[0].(string)
 	left, ok2 := answer[1].(int64)
 	group, ok3 := answer[2].(int64)
 	handled, ok4 := answer[3].(string)
-	if !ok1 || !ok2 || !ok3 || !ok4 {
+	delivered, ok5 := answer[4].(string)
+	lag, ok6 := answer[5].(int64)
+	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 {
 		return 0, errAnswer
 	}
 	if group == 1 {
 		r.saw(handled)
+		if delivered != "" {
+			r.saw(delivered)
+			if lag == 0 {
+				r.drained(sent)
+			}
+		}
 	}
 	switch {
 	case holder == "": // guarded
@@ -122,7 +131,9 @@ func (r *Reader) take(ctx context.Context, token string, other *rival) (wait tim
 
 // takeScript answers nothing if the lease is the caller's, also when an earlier
 // answer was lost, else the holder, the milliseconds that it has left, and what
-// it has made of the group. ARGV[3] is a holder that may not know yet that it is
+// it has made of the group: whether there is one, the newest entry handled, the
+// newest delivered if all of these are settled, and how many are not delivered,
+// -1 if Redis does not know. ARGV[3] is a holder that may not know yet that it is
 // none any more: nobody follows it unless it has released the lease. A lease
 // cannot have longer to go than it was given, unless the server's clock was set
 // back: it is shortened, lest a dead holder be waited for as long.
@@ -140,6 +151,13 @@ elseif holder or ARGV[3] == '' or redis.call('HGET', KEYS[3], 'released') == ARG
   return {}
 end
 local pending = redis.pcall('XPENDING', KEYS[2], ARGV[4])
-local group = pending.err and 0 or 1
-return {holder or '', left, group, redis.call('HGET', KEYS[3], 'handled') or ''}
+local group, delivered, lag = pending.err and 0 or 1, '', -1
+if group == 1 and pending[1] == 0 then
+  for _, list in ipairs(redis.call('XINFO', 'GROUPS', KEYS[2])) do
+    local g = {}
+    for i = 1, #list, 2 do g[list[i]] = list[i + 1] end
+    if g['name'] == ARGV[4] then delivered, lag = g['last-delivered-id'], g['lag'] or -1 end
+  end
+end
+return {holder or '', left, group, redis.call('HGET', KEYS[3], 'handled') or '', delivered, lag}
 `)

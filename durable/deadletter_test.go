@@ -271,7 +271,13 @@ func TestEntry_printsNoContents(t *testing.T) {
 	e := durable.Entry{StreamID: "1-2", ID: "id-1", Type: message.TypeMatchUpdates, Body: []byte("Sven 070-174 06 05")}
 	d := durable.DeadLetter{LetterID: "3-4", Entry: e, Group: group, Reason: "no token"}
 	var log strings.Builder
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "entry", e, "letter", d, "list", fmt.Sprint([]durable.Entry{e}))
+	untimed := &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{} // whose digits may be those of a telephone
+		}
+		return a
+	}}
+	slog.New(slog.NewJSONHandler(&log, untimed)).Info("x", "entry", e, "letter", d, "list", fmt.Sprint([]durable.Entry{e}))
 	for _, text := range []string{fmt.Sprintf("%v %+v %#v %s %d %x", e, e, e, e, e, e), fmt.Sprintf("%v %+v %#v", d, &d, []any{d}), log.String()} {
 		require.NotContains(t, text, "070")
 		require.NotContains(t, text, "83 118")

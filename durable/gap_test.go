@@ -293,6 +293,30 @@ func TestReader_NewGap_atItsFirstStartAndAfterAFlush(t *testing.T) {
 	})
 }
 
+// A group that Redis will not make for a while is one gap.
+func TestReader_NewGap_once(t *testing.T) {
+	t.Parallel()
+	server := realredis.Start(t)
+	conn := connect(t, server.Addr())
+	require.NoError(t, conn.Do(t.Context(), "ACL", "SETUSER", "reader", "on", ">"+"x", "~*", "&*", "+@all", "-xgroup").Err())
+	options := server.Options()
+	options.Username, options.Password = "reader", "x"
+	options.MaxRetries, options.ContextTimeoutEnabled = -1, true
+	own := redis.NewClient(options)
+	defer own.Close()
+	var missing gaps
+	l := acquire(t, newReader(t, own, durable.ReaderOptions{OnGap: missing.add}))
+	for range 3 {
+		_, err := l.Read(t.Context())
+		require.ErrorContains(t, err, "xgroup")
+	}
+	require.Len(t, missing.newGroups(), 1)
+	require.NoError(t, conn.Do(t.Context(), "ACL", "SETUSER", "reader", "+xgroup").Err())
+	publish(t, newWriter(t, conn, durable.WriterOptions{}), 1, 1)
+	require.NoError(t, l.Ack(t.Context(), read(t, l, 1)...))
+	require.Len(t, missing.newGroups(), 1)
+}
+
 func TestReader_Latest(t *testing.T) {
 	t.Parallel()
 	servers(t, func(t *testing.T, addr string) {

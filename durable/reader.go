@@ -83,7 +83,9 @@ type Reader struct {
 
 	mu    sync.Mutex // guards what follows
 	known bool       // the group was there
+	told  bool       // that it is to be made
 	floor string     // all that was delivered up to this ID is settled; "" is not known
+	idle  time.Time  // when the group of another holder had nothing left to do
 	// tried holds the entries that were tried here and not settled since. This
 	// process lives, so that they did not end it.
 	tried map[string]bool
@@ -130,6 +132,18 @@ func (r *Reader) report(g Gap) {
 	}
 }
 
+// reportOnce reports that the group is made, before it is: the process may die
+// between. While Redis will not make it, the gap is the same one.
+func (r *Reader) reportOnce(g Gap) {
+	r.mu.Lock()
+	told := r.told
+	r.told = true
+	r.mu.Unlock()
+	if !told {
+		r.report(g)
+	}
+}
+
 // position is how far the group has come, as far as this process knows.
 func (r *Reader) position() (floor string, known bool) {
 	r.mu.Lock()
@@ -141,7 +155,7 @@ func (r *Reader) position() (floor string, known bool) {
 func (r *Reader) reached(floor string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.known = true
+	r.known, r.told = true, false
 	if floor != "" {
 		r.floor = floor
 	}
@@ -169,6 +183,24 @@ func (r *Reader) forget(ids ...string) {
 	for _, id := range ids {
 		delete(r.tried, id)
 	}
+}
+
+// drained notes that the group had nothing left to do at a time.
+func (r *Reader) drained(at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.idle = at
+}
+
+// Settled tells whether the group is known to have settled every entry up to
+// the one with an ID, or all that there was at some time since then. It does
+// not ask Redis; what it knows of another instance's group is as old as
+// Acquire's last look. Of an ID that is none only the latter can be known.
+func (r *Reader) Settled(id string, since time.Time) bool {
+	_, _, isID := parseID(id)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return isID && r.floor != "" && !newer(id, r.floor) || r.idle.After(since)
 }
 
 // saw notes that the group is there and how far its holder has come.

@@ -60,13 +60,13 @@ func (l *Lease) begin(found look) string {
 	}
 	if !known && floor == "" {
 		if l.r.opts.Latest {
-			l.r.report(Gap{Cause: CauseNewGroup, Missing: -1, Before: found.last})
+			l.r.reportOnce(Gap{Cause: CauseNewGroup, Missing: -1, Before: found.last})
 			return "$"
 		}
-		l.r.report(Gap{Cause: CauseNewGroup, Missing: -1, Before: found.first})
+		l.r.reportOnce(Gap{Cause: CauseNewGroup, Missing: -1, Before: found.first})
 		return "0"
 	}
-	l.r.report(Gap{Cause: CauseVanished, Missing: -1, After: floor, Before: found.first})
+	l.r.reportOnce(Gap{Cause: CauseVanished, Missing: -1, After: floor, Before: found.first})
 	if floor == "" || newer(floor, found.last) {
 		return "0" // another stream: its IDs begin below
 	}

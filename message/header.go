@@ -27,6 +27,10 @@ type Header struct {
 	// Repeat tells that the publisher sends a snapshot once more, under the ID
 	// that it had: for listeners that were not there the first time.
 	Repeat bool
+	// After is the newest entry of the channel's stream that the publisher knew
+	// to come before the message, of one that takes another way than the stream;
+	// [AfterUnknown] if it knew only that there may be some; else "".
+	After string
 
 	// Channel is the Redis channel on which the message arrived, or the one
 	// named by the caller of Dispatch. Not on the wire.

@@ -11,7 +11,7 @@ type layout struct {
 	id, timestamp, source, version span
 	typ, event                     span
 	schema                         span
-	seq, part                      span
+	seq, part, after               span
 	test, stream, repeat           bool
 
 	whole   contents // the message itself, for the forms without payload
@@ -90,6 +90,8 @@ func (l *layout) member(s *scanner, key []byte, at int) int {
 		part = &l.seq
 	case "part":
 		part = &l.part
+	case "after":
+		part = &l.after
 	case "stream":
 		l.stream = at < len(s.data) && s.data[at] == 't'
 		return s.value(at, 1)
@@ -192,6 +194,9 @@ func (l *layout) fill(e *Envelope) error {
 	h.Version = wellKnown(l.version)
 	h.Timestamp = parseTimestamp(textOf(l.timestamp), e.zone)
 	h.Seq, h.Part, h.Stream, h.Repeat = readSeq(l.seq), readPart(l.part), l.stream, l.repeat
+	if isText(l.after) {
+		h.After = textOf(l.after)
+	}
 	if err := l.findType(e); err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func (p *Publisher) deliver(ctx context.Context, l *lane, m *parcel, now time.Ti
 	case p.opts.Outbox != nil && p.record(l, m, &d):
 		p.work(ctx, budget, l, m, &d)
 	case p.hasFallback(m.Type) && !behindOthers && ended(ctx) == nil:
-		d.posted(p.post(ctx, m.WithoutStream()))
+		d.posted(p.post(ctx, p.behind(l, m.Outgoing)))
 	}
 	d.route = p.routeOf(l, m, &d)
 	if d.redis.delivered && len(d.redis.failures) == 0 && !m.queued && d.fallback == FallbackNone {
@@ -90,6 +90,19 @@ func (p *Publisher) routeOf(l *lane, m *parcel, d *delivery) Route {
 		return RouteFallback
 	}
 	return ""
+}
+
+// behind is a message for the fallback. With streams it names the entry that it
+// follows, as far as that is known, so that a receiver can keep the order.
+func (p *Publisher) behind(l *lane, m message.Outgoing) message.Outgoing {
+	switch {
+	case !p.streams.on():
+	case l.seen != "":
+		return m.WithAfter(l.seen)
+	case p.opts.Outbox != nil: // refused, it is not lost
+		return m.WithAfter(message.AfterUnknown)
+	}
+	return m.WithoutStream()
 }
 
 // post sends a message by the fallback.

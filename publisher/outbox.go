@@ -93,7 +93,10 @@ func (p *Publisher) step(ctx, budget context.Context, l *lane, own string, d *de
 	if !p.streams.on() && next.ID != m.ID {
 		return false
 	}
-	outcome, err := p.post(ctx, next)
+	if l.seen == "" { // since this process began; an earlier one knew that
+		l.seen = after
+	}
+	outcome, err := p.post(ctx, p.behind(l, next))
 	if next.ID == own {
 		d.posted(outcome, err)
 	}

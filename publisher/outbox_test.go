@@ -95,6 +95,61 @@ func TestPublisher_outbox_durable_fallbackTakesOverAndTheStreamGetsAll(t *testin
 	})
 }
 
+// What goes another way names the entry of the stream that it follows, in a
+// later process too, so that a receiver can keep the order.
+func TestPublisher_outbox_durable_postsNameWhatTheyFollow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k, fallback, path := newKeeper(t), &recorder{}, filepath.Join(t.TempDir(), "outbox")
+		box := openOutbox(t, path)
+		o := publisher.Options{Durable: kept, Outbox: box, Fallback: fallback, RequireReceivers: -1}
+		p := newPublisher(t, k.client(t), o)
+		receipt, err := p.Publish(t.Context(), update("1"))
+		require.NoError(t, err)
+		first := receipt.StreamID
+		k.setDown(true)
+		for _, name := range names(2, 3) {
+			_, err := p.Publish(t.Context(), update(name))
+			require.NoError(t, err)
+		}
+		require.NoError(t, box.Close())
+		o.Outbox = newOutbox(t)
+		_, err = newPublisher(t, k.client(t), o).Publish(t.Context(), update("another"))
+		require.NoError(t, err)
+		require.Equal(t, message.AfterUnknown, decoded(t, fallback.got[2].Body).After, "there may be some")
+		fallback.got = fallback.got[:2]
+
+		o.Outbox = openOutbox(t, path)
+		p = newPublisher(t, k.client(t), o)
+		_, err = p.Publish(t.Context(), update("4"))
+		require.NoError(t, err)
+		require.Equal(t, names(2, 4), fallback.names(t))
+		for _, m := range fallback.got {
+			require.Equal(t, first, decoded(t, m.Body).After)
+		}
+
+		k.setDown(false)
+		time.Sleep(2 * time.Second)
+		receipt, err = p.Publish(t.Context(), update("5"))
+		require.NoError(t, err)
+		require.Equal(t, publisher.RouteStream, receipt.Route)
+		k.setDown(true)
+		_, err = p.Publish(t.Context(), update("6"))
+		require.NoError(t, err)
+		require.Equal(t, receipt.StreamID, decoded(t, fallback.got[3].Body).After)
+		for _, e := range k.entries(t) {
+			require.Empty(t, decoded(t, e.Body).After)
+		}
+	})
+}
+
+func decoded(t testing.TB, body []byte) *message.Envelope {
+	t.Helper()
+	e, err := message.Decode(body)
+	require.NoError(t, err)
+	return e
+}
+
 func TestPublisher_outbox_plain_goesWhenTheFallbackTookIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -14,6 +14,17 @@ import (
 // that was appended before.
 const dispatchAge = 10 * time.Minute
 
+// A message that follows entries of the stream waits for these.
+const (
+	// orderWait is for how long within one Dispatch; then the sender is asked to
+	// come again. A read of an empty stream takes two seconds.
+	orderWait = 3 * time.Second
+	orderPoll = 20 * time.Millisecond
+	// orderTime without a word from Redis is for how long in all. After that the
+	// newest message is worth more than its order.
+	orderTime = time.Minute
+)
+
 // Dispatch hands over a message that came another way than by pub/sub, such
 // as the body of an HTTP request, and waits for its outcome. It goes through
 // the lane of its type and so keeps to the lane's order. channel only names
@@ -35,7 +46,10 @@ const dispatchAge = 10 * time.Minute
 // With Options.Durable, a message that its publisher has put into the stream is
 // looked for there. If it is there, that is success without handling: the
 // stream brings it to the group's holder. If it is not, it is handled. An error
-// that Redis cannot be asked wraps [message.ErrBusy].
+// that Redis cannot be asked wraps [message.ErrBusy]. So does one that earlier
+// messages of the same publisher are in the stream and not handled yet, unless
+// Redis has been away for a minute: then the message is handled, and again in its
+// turn if the stream turns out to hold earlier ones.
 //
 // Handler errors are retried, counted and given to Options.OnError as for
 // pub/sub.
@@ -67,7 +81,11 @@ func (s *Subscriber) Dispatch(ctx context.Context, channel string, data []byte) 
 	if left, err := r.leaveToStream(ctx, l, e); left || err != nil {
 		return result, err
 	}
-	d := &delivery{env: e, size: len(data), outcome: make(chan outcome, 1)}
+	early, err := r.keepOrder(ctx, l, e)
+	if err != nil {
+		return result, err
+	}
+	d := &delivery{env: e, size: len(data), outcome: make(chan outcome, 1), early: early}
 	if _, ok := l.queue.offer(d); !ok {
 		l.counts.withdrawn.Add(1)
 		return result, fmt.Errorf("subscriber: lane of %q is full or draining: %w", l.typ, message.ErrBusy)
@@ -91,13 +109,40 @@ func (s *Subscriber) Dispatch(ctx context.Context, channel string, data []byte) 
 	}
 }
 
+// followerOf reads the stream that a message belongs to; nil in plain mode.
+func (r *run) followerOf(l *lane, e *message.Envelope) *follower {
+	if f := r.follower(e.Channel); f != nil {
+		return f
+	}
+	return r.follower(l.channel)
+}
+
+// keepOrder waits until the group has settled what its publisher has put into
+// the stream before a message. early tells that this is not known, and was not
+// for so long that the message is handled all the same.
+func (r *run) keepOrder(ctx context.Context, l *lane, e *message.Envelope) (early bool, err error) {
+	f := r.followerOf(l, e)
+	if f == nil || e.After == "" {
+		return false, nil
+	}
+	began := time.Now()
+	for !f.settled(e.After, began) {
+		if time.Since(f.lastHeard()) > orderTime {
+			return true, nil
+		}
+		if time.Since(began) >= orderWait || ctx.Err() != nil {
+			l.counts.withdrawn.Add(1)
+			return false, fmt.Errorf("subscriber: earlier %q messages in the stream are not handled yet: %w", l.typ, message.ErrBusy)
+		}
+		sleep(ctx, orderPoll, nil)
+	}
+	return false, nil
+}
+
 // leaveToStream tells whether a message is in the stream, and so need not be
 // handled here.
 func (r *run) leaveToStream(ctx context.Context, l *lane, e *message.Envelope) (left bool, err error) {
-	f := r.follower(e.Channel)
-	if f == nil {
-		f = r.follower(l.channel)
-	}
+	f := r.followerOf(l, e)
 	if f == nil || !e.Stream || e.IDGenerated {
 		return false, nil
 	}

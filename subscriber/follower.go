@@ -38,16 +38,20 @@ type follower struct {
 	mu    sync.Mutex
 	term  *term // nil while another instance holds the lease
 	since time.Time
-	last  string // newest stream ID settled
-	fault error
-	at    time.Time // of fault
+	last  string    // newest stream ID settled
+	heard time.Time // when Redis last told of the stream; at first, when Run began
+	// drained is a time at which this instance held the lease and had handled
+	// all that the stream brought.
+	drained time.Time
+	fault   error
+	at      time.Time // of fault
 	// passed is when a message without an entry in the stream was last left to
 	// another holder.
 	passed time.Time
 }
 
 func newFollower(r *run, name string, t message.Type, channel string) (*follower, error) {
-	f := &follower{run: r, name: name, typ: t, channel: channel, announced: newAnnounced()}
+	f := &follower{run: r, name: name, typ: t, channel: channel, announced: newAnnounced(), heard: time.Now()}
 	o := r.opts.Durable.reader()
 	o.OnGap, o.OnRetry, o.OnOther = f.report, f.noteFault, f.otherHolds
 	reader, err := durable.NewReader(r.s.conn, channel, r.opts.Durable.Group, o)
@@ -157,9 +161,41 @@ func (f *follower) noteFault(err error) {
 }
 
 func (f *follower) noteWork() {
+	now := time.Now()
 	f.mu.Lock()
-	f.fault = nil
+	f.fault, f.heard = nil, now
 	f.mu.Unlock()
+}
+
+func (f *follower) noteHeard() {
+	now := time.Now()
+	f.mu.Lock()
+	f.heard = now
+	f.mu.Unlock()
+}
+
+// noteCaughtUp notes up to when the stream was read to its end.
+func (f *follower) noteCaughtUp(t *term, at time.Time) {
+	if !at.IsZero() && t.waiting() == 0 {
+		f.mu.Lock()
+		f.drained = at
+		f.mu.Unlock()
+	}
+}
+
+func (f *follower) lastHeard() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.heard
+}
+
+// settled tells whether the group is known to have settled what the stream held
+// up to an ID, or all that it held at some time since then.
+func (f *follower) settled(id string, since time.Time) bool {
+	f.mu.Lock()
+	drained := f.drained
+	f.mu.Unlock()
+	return drained.After(since) || f.reader.Settled(id, since)
 }
 
 func (f *follower) noteSettled(id string) {

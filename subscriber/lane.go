@@ -40,6 +40,8 @@ type delivery struct {
 	// it has claimed in the window, if claimed.
 	key              windowKey
 	claimed, settled bool
+	// early tells that the stream may hold what comes before the message.
+	early bool
 	// outcome tells the waiting Dispatch; nil for pub/sub. It has room for the
 	// one value that is ever sent.
 	outcome chan outcome
@@ -99,6 +101,9 @@ func (l *lane) process(d *delivery) {
 		}
 		wait, duplicate := l.window.claim(key)
 		if duplicate {
+			if d.entry != nil {
+				l.window.passed(key)
+			}
 			l.duplicate(d)
 			return
 		}
@@ -211,6 +216,12 @@ func (l *lane) settle(d *delivery, attempts int, err error) {
 	handled := attempts > 0 && err == nil
 	if d.claimed {
 		l.window.settle(d.key, handled)
+		switch {
+		case handled && d.early:
+			l.window.handledEarly(d.key)
+		case handled && d.entry != nil:
+			l.window.passed(d.key)
+		}
 	}
 	if d.entry != nil {
 		l.settleEntry(d, attempts, err)

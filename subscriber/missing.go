@@ -52,6 +52,7 @@ func (f *follower) overdue(ctx context.Context, t *term, caughtUp time.Time) {
 
 // otherHolds forgets what that holder saw to.
 func (f *follower) otherHolds() {
+	f.noteHeard()
 	_ = f.verify(f.run.handlers, nil, f.announced.forget(time.Now()))
 }
 

@@ -40,7 +40,7 @@ type term struct {
 	ending   bool // all that will be handled is
 	handled  []durable.Entry
 	spare    []durable.Entry // room for handled, when it is acknowledged next
-	since    time.Time // of the first in handled
+	since    time.Time       // of the first in handled
 	idle     chan struct{}
 	idleOnce sync.Once
 }
@@ -87,6 +87,7 @@ func (t *term) read(ctx context.Context) error {
 			}
 		}
 		t.f.overdue(ctx, t, b.caughtUp)
+		t.f.noteCaughtUp(t, b.caughtUp)
 	}
 	return <-ended
 }

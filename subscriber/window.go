@@ -27,6 +27,8 @@ type window struct {
 	// single keys would let a map grow to several times its contents.
 	young, old map[windowKey]time.Duration
 	began      time.Time
+	// early are those that were handled before what may come before them.
+	early []windowKey
 }
 
 type windowKey [2]uint64
@@ -118,4 +120,38 @@ func (w *window) settle(k windowKey, handled bool) {
 		clear(w.young)
 	}
 	w.young[k] = time.Since(w.began)
+}
+
+// maxEarly bounds window.early: of more, the first count as handled in order.
+const maxEarly = 1000
+
+// handledEarly notes that a message was handled, perhaps before others that it
+// follows.
+func (w *window) handledEarly(k windowKey) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.early) == maxEarly {
+		w.early = slices.Delete(w.early, 0, 1)
+	}
+	w.early = append(w.early, k)
+}
+
+// passed notes that an entry of the stream was handled or known again. If others
+// were handled early they are forgotten, so that they are handled again in their
+// turn: the newest must be the last.
+func (w *window) passed(k windowKey) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.early) == 0 {
+		return
+	}
+	if at := slices.Index(w.early, k); at >= 0 { // its turn has come
+		w.early = slices.Delete(w.early, at, at+1)
+		return
+	}
+	for _, k := range w.early {
+		delete(w.young, k)
+		delete(w.old, k)
+	}
+	w.early = nil
 }

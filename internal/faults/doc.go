@@ -22,9 +22,10 @@
 // # A seed
 //
 // A publisher process publishes 2 000 messages of three types in some ten
-// seconds, through publisher.Publisher with durable mode and an outbox file. It
-// dies now and then between two steps: its Dialer and its Outbox are wrapped, count what passes, and end the process
-// at a number that the seed gives. A redis-server with --appendonly yes
+// seconds, through publisher.Publisher with durable mode, an outbox file and the
+// HTTP fallback, which leads to one of the subscribers. It dies now and then
+// between two steps: its Dialer, its Fallback and its Outbox are wrapped, count
+// what passes, and end the process at a number that the seed gives. A redis-server with --appendonly yes
 // --appendfsync always has its wall clock from libfaketime. Two or three
 // subscriber processes form a group. Between all of them lie proxies of
 // internal/faultnet. After the faults everything is made whole, the outbox is
@@ -53,8 +54,9 @@
 //     the stream, unless the first ignores its context. A message that came by
 //     HTTP may be handled while another process has it from the stream.
 //   - Order: messages of a type are first handled in the order in which they
-//     were published. Where Publish did not return nil, nothing was promised,
-//     and disorder is counted and not judged.
+//     were published, over the stream and over HTTP. Where Publish did not
+//     return nil nothing was promised, and disorder is counted and not judged;
+//     nor is that between HTTP and a stream that FLUSHALL began anew.
 //   - Gaps: none is reported of a stream, but that of a group's first start. After
 //     FLUSHALL each type that lost messages has one that was reported later.
 //

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/PitchConnect/fogispubsub/httpfallback"
 	"github.com/PitchConnect/fogispubsub/internal/faults"
 	"github.com/PitchConnect/fogispubsub/message"
 	"github.com/PitchConnect/fogispubsub/outbox"
@@ -30,10 +31,23 @@ func publish(p *process) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
+	client, err := httpfallback.New(p.HTTP, httpfallback.Options{
+		Timeout: 2 * time.Second, Retries: 1, RetryDelay: 50 * time.Millisecond, Logger: p.logger,
+	})
+	if err != nil {
+		return err
+	}
+	over := []message.Type{message.TypeMatchUpdates}
+	if p.Plan.FallbackAll {
+		over = nil
+		for _, t := range faults.Types {
+			over = append(over, t.Type)
+		}
+	}
 	pub, err := publisher.New(redis.NewClient(options), publisher.Options{
 		Source: "faults", Budget: 2 * time.Second, RetryDelay: 50 * time.Millisecond, RequireReceivers: -1,
 		Durable: publisher.DurableOptions{Mode: publisher.DurableOn, MaxAge: -1, MaxLen: -1, MaxBytes: -1, NoRepeat: true},
-		Outbox:  &countedOutbox{file, r}, Logger: p.logger,
+		Outbox:  &countedOutbox{file, r}, Fallback: &countedFallback{client, r}, FallbackTypes: over, Logger: p.logger,
 	})
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/PitchConnect/fogispubsub/httpfallback"
 	"github.com/PitchConnect/fogispubsub/message"
 	"github.com/PitchConnect/fogispubsub/outbox"
 )
@@ -77,6 +78,13 @@ func (o *countedOutbox) Put(m message.Outgoing, after string) error {
 	return err
 }
 
+func (o *countedOutbox) MarkHTTP(t message.Type, id string) error {
+	o.r.step("outbox: before a posting is noted")
+	err := o.File.MarkHTTP(t, id)
+	o.r.step("outbox: after a posting is noted")
+	return err
+}
+
 func (o *countedOutbox) SetAfter(t message.Type, id, after string) error {
 	o.r.step("outbox: before a mark")
 	err := o.File.SetAfter(t, id, after)
@@ -88,5 +96,18 @@ func (o *countedOutbox) Remove(t message.Type, id string) error {
 	o.r.step("outbox: before a removal")
 	err := o.File.Remove(t, id)
 	o.r.step("outbox: after a removal")
+	return err
+}
+
+// countedFallback is a fallback whose calls are counted.
+type countedFallback struct {
+	*httpfallback.Client
+	r *reaper
+}
+
+func (f *countedFallback) Notify(ctx context.Context, m message.Outgoing) error {
+	f.r.step("http: before a post")
+	err := f.Client.Notify(ctx, m)
+	f.r.step("http: after a post")
 	return err
 }

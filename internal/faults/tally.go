@@ -126,7 +126,7 @@ func Table(results []Result) string {
 	rows(row, "  ", plain.Twice, others.Twice)
 	row("two handlers at once", sum(plain.AtOnce), sum(others.AtOnce))
 	rows(row, "  ", plain.AtOnce, others.AtOnce)
-	row("out of order, Publish returned no nil", plain.Late, others.Late)
+	row("out of order, not promised otherwise", plain.Late, others.Late)
 	row("gaps reported of a stream", sum(plain.Gaps), sum(others.Gaps))
 	rows(row, "  ", plain.Gaps, others.Gaps)
 	row("faults", sum(plain.Faults), sum(others.Faults))
