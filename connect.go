@@ -96,7 +96,7 @@ func newClusterClient(o *redis.Options, nodes []string) *redis.ClusterClient {
 // given up if that is none.
 func newFailoverClient(o *redis.Options, endpoint config.Endpoint) *redis.Client {
 	topology.DemandMaster(o)
-	return redis.NewFailoverClient(&redis.FailoverOptions{
+	client := redis.NewFailoverClient(&redis.FailoverOptions{
 		MasterName:                   endpoint.Master,
 		SentinelAddrs:                endpoint.Sentinels,
 		SentinelUsername:             endpoint.SentinelUsername,
@@ -130,4 +130,8 @@ func newFailoverClient(o *redis.Options, endpoint config.Endpoint) *redis.Client
 		TLSConfig:                    o.TLSConfig,
 		DisableIdentity:              o.DisableIdentity,
 	})
+	// Its Dialer asks the Sentinels and then dials.
+	own := client.Options()
+	own.Dialer = topology.Quiet(own.Dialer)
+	return client
 }

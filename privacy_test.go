@@ -50,10 +50,10 @@ func (s *strayLog) Write(b []byte) (int, error) {
 
 // Printf is go-redis's logger. It prints each dial that fails, and an outage
 // would fill the log with that, unless the dialer is ours. Its Sentinel client
-// asks for the master within the dial, and prints in any case.
+// prints besides what it asks for and finds.
 func (s *strayLog) Printf(_ context.Context, format string, args ...any) {
 	line := fmt.Sprintf(format, args...)
-	if strings.Contains(line, "failed to dial") && !strings.Contains(line, "sentinels") {
+	if strings.Contains(line, "failed to dial") {
 		s.dials.Add(1)
 	}
 	fmt.Fprintln(s, line)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"strings"
 	"testing"
 	"time"
 
@@ -19,41 +18,17 @@ import (
 // newCluster starts two nodes that share the slots.
 func newCluster(t *testing.T) (nodes [2]*redis.Client, conn *redis.ClusterClient) {
 	t.Helper()
+	cluster := realredis.StartCluster(t, len(nodes), 0)
 	var addrs []string
-	for i := range nodes {
-		// The bus listens 10 000 above the port, which leaves few of those that
-		// the system gives away.
-		server := realredis.Start(t, "--cluster-enabled", "yes", "--cluster-port", freePort(t), "--cluster-node-timeout", "2000")
+	for i, server := range cluster.Masters {
 		nodes[i] = server.Client(t)
 		addrs = append(addrs, server.Addr())
-	}
-	require.NoError(t, nodes[0].ClusterAddSlotsRange(t.Context(), 0, 8191).Err())
-	require.NoError(t, nodes[1].ClusterAddSlotsRange(t.Context(), 8192, 16383).Err())
-	host, port, err := net.SplitHostPort(addrs[1])
-	require.NoError(t, err)
-	bus := nodes[1].ConfigGet(t.Context(), "cluster-port").Val()["cluster-port"]
-	require.NoError(t, nodes[0].Do(t.Context(), "CLUSTER", "MEET", host, port, bus).Err())
-	for _, node := range nodes {
-		require.Eventually(t, func() bool {
-			info := node.ClusterInfo(t.Context()).Val()
-			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_slots_ok:16384")
-		}, long, 20*time.Millisecond)
 	}
 	conn = redis.NewClusterClient(&redis.ClusterOptions{
 		Addrs: addrs, MaxRetries: -1, MaxRedirects: -1, ContextTimeoutEnabled: true,
 	})
 	t.Cleanup(func() { _ = conn.Close() })
 	return nodes, conn
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	require.NoError(t, err)
-	return port
 }
 
 func TestDurable_cluster(t *testing.T) {

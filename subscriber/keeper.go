@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/PitchConnect/fogispubsub/internal/topology"
 	"github.com/PitchConnect/fogispubsub/message"
 )
 
@@ -108,6 +109,7 @@ func (k *keeper) open(ctx context.Context) (up bool, err error) {
 	k.attempts++
 	k.mu.Unlock()
 	err = s.run()
+	topology.Refresh(ctx, k.run.s.conn, err) // another server may have the channel now
 	now := time.Now()
 
 	k.mu.Lock()

@@ -83,7 +83,6 @@ func newSession(parent context.Context, k *keeper) *session {
 func (s *session) connect() error {
 	o, err := topology.Options(s.ctx, s.k.run.s.conn, s.k.channels[0])
 	if err != nil {
-		topology.Refresh(s.ctx, s.k.run.s.conn, err)
 		return fmt.Errorf("%w: %w", errNoServer, err)
 	}
 	if topology.BehindSentinel(o) {

@@ -2,6 +2,7 @@ package subscriber
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -97,7 +98,7 @@ func (t *term) read(ctx context.Context) error {
 func (t *term) fetch(ctx context.Context, batches chan<- batch) error {
 	for {
 		entries, err := t.lease.Read(ctx)
-		if ctx.Err() != nil || t.ctx.Err() != nil {
+		if ctx.Err() != nil || t.ctx.Err() != nil || errors.Is(err, durable.ErrLeaseLost) {
 			return nil
 		}
 		if err != nil {
