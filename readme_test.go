@@ -107,11 +107,35 @@ func TestREADME_namedTestsExist(t *testing.T) {
 		return err
 	})
 	require.NoError(t, err)
-	found := names.FindAllString(readme(t), -1)
-	require.NotEmpty(t, found)
-	for _, name := range found {
-		if !strings.Contains(sources.String(), "func "+name+"(") {
-			t.Errorf("the README names %s, which does not exist", name)
+	pages, err := filepath.Glob("docs/*.md")
+	require.NoError(t, err)
+	named := 0
+	for _, page := range append(pages, "README.md") {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		for _, name := range names.FindAllString(string(text), -1) {
+			named++
+			if !strings.Contains(sources.String(), "func "+name+"(") {
+				t.Errorf("%s names %s, which does not exist", page, name)
+			}
 		}
 	}
+	require.Greater(t, named, 50)
+}
+
+// Each row of the page of failures names a test.
+func TestREADME_eachFailureNamesATest(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("docs/what-happens-when.md")
+	require.NoError(t, err)
+	rows := 0
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| When ") {
+			continue
+		}
+		rows++
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		require.Contains(t, cells[len(cells)-1], "`Test", line)
+	}
+	require.Greater(t, rows, 30)
 }

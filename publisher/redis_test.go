@@ -110,7 +110,7 @@ func TestPublisher_Publish_blackHole(t *testing.T) {
 // values is a context that cannot be compared.
 type values struct {
 	context.Context
-	list []int
+	_ []int
 }
 
 func TestPublisher_Publish_budgetOfABurst(t *testing.T) {

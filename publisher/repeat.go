@@ -30,23 +30,21 @@ func (p *Publisher) repeat(ctx context.Context, l *lane) {
 	heard := int64(0)
 	var last time.Time
 	for {
+		if p.streams.on() {
+			n, err := p.listeners(ctx, l.channel)
+			if err != nil {
+				n = 0
+			}
+			due = due || known && n > heard
+			heard, known = n, true
+		}
+		if due && time.Since(last) >= repeatEvery && p.repeatNewest(ctx, l) {
+			due, last = false, time.Now()
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-poll.C:
-		}
-		if !p.streams.on() {
-			continue
-		}
-		n, err := p.listeners(ctx, l.channel)
-		if err != nil {
-			heard, known = 0, true
-			continue
-		}
-		due = due || known && n > heard
-		heard, known = n, true
-		if due && time.Since(last) >= repeatEvery && p.repeatNewest(ctx, l) {
-			due, last = false, time.Now()
 		}
 	}
 }
