@@ -74,6 +74,7 @@ func TestClient_roundTrip(t *testing.T) {
 	t.Parallel()
 	redis := pubsubtest.StartRedis(t)
 	redis.Set("FOGIS_SERVICE_NAME", "match-list-processor")
+	redis.Set("REDIS_DURABLE", "false")
 	client := newLocal(t, redis, fogispubsub.Options{})
 	got := pubsubtest.NewRecorder[message.MatchUpdates](t)
 	fogispubsub.On(client, got.Handle)
@@ -116,9 +117,28 @@ func TestClient_channelsOfTheSettings_areUsedByBothHalves(t *testing.T) {
 	require.Equal(t, "custom:matches", got.Next().Channel)
 }
 
+// Without a setting a message is kept for those who are down, and a service
+// with a name gets it from there.
+func TestClient_durableIsTheDefault(t *testing.T) {
+	t.Parallel()
+	redis := pubsubtest.StartRedis(t)
+	redis.Set("FOGIS_SERVICE_NAME", "calendar")
+	client := newLocal(t, redis, fogispubsub.Options{})
+	receipt, err := client.Publish(t.Context(), message.MatchUpdates{Matches: pubsubtest.Matches(1)})
+	require.NoError(t, err)
+	require.Equal(t, publisher.RouteStream, receipt.Route)
+	got := pubsubtest.NewRecorder[message.MatchUpdates](t)
+	fogispubsub.On(client, got.Handle)
+	runLocal(t, client)
+	m := got.Next()
+	require.Equal(t, receipt.ID, m.ID)
+	require.Equal(t, message.ViaStream, m.Via)
+}
+
 func TestClient_withoutHandlers_isNoListener(t *testing.T) {
 	t.Parallel()
 	redis := pubsubtest.StartRedis(t)
+	redis.Set("REDIS_DURABLE", "false")
 	client := newLocal(t, redis, fogispubsub.Options{})
 	runLocal(t, client)
 	_, err := client.Publish(t.Context(), message.MatchUpdates{Matches: pubsubtest.Matches(1)})
@@ -156,6 +176,7 @@ func TestClient_settingsWithoutEffect_areSaidOnceAtDebug(t *testing.T) {
 	redis := pubsubtest.StartRedis(t)
 	redis.Set("REDIS_DECODE_RESPONSES", "true")
 	redis.Set("REDIS_MAX_RETRIES", "50")
+	redis.Set("FOGIS_SERVICE_NAME", "calendar")
 	logger, log := logcheck.NewLog(t)
 	client, err := fogispubsub.FromEnv(fogispubsub.Options{Getenv: redis.Getenv, Logger: logger})
 	require.NoError(t, err)

@@ -120,7 +120,9 @@ func TestCycle_End_afterTheContext_failsTheCycle(t *testing.T) {
 
 func TestCycle_updateWithoutRoute_isAnErrorAndAStatus(t *testing.T) {
 	t.Parallel()
-	client := newLocal(t, pubsubtest.StartRedis(t), fogispubsub.Options{})
+	redis := pubsubtest.StartRedis(t)
+	redis.Set("REDIS_DURABLE", "false")
+	client := newLocal(t, redis, fogispubsub.Options{})
 	statuses := pubsubtest.NewRecorder[message.ProcessingStatus](t)
 	fogispubsub.On(client, statuses.Handle) // nobody listens for updates
 	runLocal(t, client)

@@ -51,7 +51,7 @@
 //	FOGIS_FALLBACK_BATCH_SIZE       1                          1 or more; matches in one request to a Python receiver
 //	FOGIS_FALLBACK_TIMEOUT          30                         time; for one such request
 //	FOGIS_REQUIRE_RECEIVERS         1                          whole number; listeners that must get match updates, 0 means 1, negative: none needed
-//	REDIS_DURABLE                   off                        auto or a switch; keep messages in streams for those who are down, see Streams
+//	REDIS_DURABLE                   auto                       auto or a switch; keep messages in streams for those who are down, see Streams
 //	REDIS_STREAM_MAX_AGE            168h                       time up to 8784h, or 0 for no bound; older messages go
 //	REDIS_STREAM_MAX_LEN            1000                       0 or more, 0 for no bound; messages in one stream
 //	REDIS_STREAM_MAX_BYTES          100663296                  0 or more, 0 for no bound; memory of one stream
@@ -85,12 +85,12 @@
 //
 // # Streams
 //
-// With REDIS_DURABLE the publisher appends every message to its channel's
+// Unless REDIS_DURABLE is off the publisher appends every message to its channel's
 // stream, and a subscriber reads the streams as one of the group that
 // FOGIS_SERVICE_NAME names: the instances of one service share a name, two
-// services never do. Without such a name REDIS_DURABLE=auto subscribes in plain
-// mode and warns; true is a fault. With auto a server that has no streams is
-// published to and subscribed to as before.
+// services never do. Without such a name auto subscribes in plain mode and
+// warns; true is a fault. With auto a server that has no streams is published to
+// and subscribed to as before. A [Config] made by hand is off by default.
 //
 // # Secrets
 //

@@ -264,7 +264,7 @@ func (r *reader) requireReceivers() int {
 
 func (r *reader) durable() (d Durable) {
 	before := len(r.faults)
-	if strings.EqualFold(r.text("REDIS_DURABLE"), "auto") {
+	if text := r.text("REDIS_DURABLE"); text == "" || strings.EqualFold(text, "auto") {
 		d.Mode = DurableAuto
 	} else if on, _ := r.toggle("REDIS_DURABLE"); on {
 		d.Mode = DurableOn

@@ -75,7 +75,9 @@ func TestFromEnv_without_any_variable_gives_the_defaults(t *testing.T) {
 		},
 		Fallback:         config.Fallback{BatchSize: 1, Timeout: 30 * time.Second},
 		RequireReceivers: 1,
+		Durable:          config.Durable{Mode: config.DurableAuto},
 	}, c)
+	c.Durable = config.Durable{} // a zero Config is plain
 	require.Equal(t, c, config.Config{}.WithDefaults(), "by hand and by environment the same defaults")
 	require.Empty(t, c.Warnings())
 }
@@ -148,6 +150,7 @@ func TestFromEnv_reads_every_setting(t *testing.T) {
 			BatchSize: 10,
 			Timeout:   45 * time.Second,
 		},
+		Durable:          config.Durable{Mode: config.DurableAuto},
 		RequireReceivers: 2,
 	}, c)
 }
@@ -419,9 +422,10 @@ func TestConfig_Warnings_names_what_looks_wrong(t *testing.T) {
 		env   env
 		names []string
 	}{
-		{env{"REDIS_SOCKET_TIMEOUT": "30", "REDIS_MAX_RETRIES": "10", "REDIS_HEALTH_CHECK_INTERVAL": "10"}, nil},
-		{env{"REDIS_HEALTH_CHECK_INTERVAL": "0"}, nil},
-		{env{"REDIS_SOCKET_TIMEOUT": "31", "REDIS_MAX_RETRIES": "11", "REDIS_HEALTH_CHECK_INTERVAL": "9"},
+		{env{"FOGIS_SERVICE_NAME": "calendar", "REDIS_SOCKET_TIMEOUT": "30", "REDIS_MAX_RETRIES": "10", "REDIS_HEALTH_CHECK_INTERVAL": "10"}, nil},
+		{env{"REDIS_DURABLE": "false", "REDIS_HEALTH_CHECK_INTERVAL": "0"}, nil},
+		{env{}, []string{"FOGIS_SERVICE_NAME is not set"}},
+		{env{"FOGIS_SERVICE_NAME": "calendar", "REDIS_SOCKET_TIMEOUT": "31", "REDIS_MAX_RETRIES": "11", "REDIS_HEALTH_CHECK_INTERVAL": "9"},
 			[]string{"REDIS_SOCKET_TIMEOUT is 31s", "REDIS_MAX_RETRIES is 11", "REDIS_HEALTH_CHECK_INTERVAL is 9s"}},
 	} {
 		warnings := read(t, test.env).Warnings()
@@ -434,7 +438,8 @@ func TestConfig_Warnings_names_what_looks_wrong(t *testing.T) {
 
 func TestFromEnv_durable(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, config.Durable{}, read(t, env{}).Durable)
+	require.Equal(t, config.Durable{Mode: config.DurableAuto}, read(t, env{}).Durable)
+	require.Equal(t, config.Durable{}, read(t, env{"REDIS_DURABLE": "false"}).Durable)
 	c := read(t, env{
 		"REDIS_DURABLE": "Auto", "REDIS_STREAM_MAX_AGE": "48h", "REDIS_STREAM_MAX_LEN": "20", "REDIS_STREAM_MAX_BYTES": "0",
 		"FOGIS_LEGACY_REPEAT": "off", "FOGIS_OUTBOX_PATH": "/var/lib/fogis/outbox", "FOGIS_SERVICE_NAME": "calendar",

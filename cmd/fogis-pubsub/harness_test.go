@@ -71,7 +71,12 @@ func start(tb testing.TB, env map[string]string, stdin string, args ...string) *
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &program{tb: tb, stdout: newPipe(), stderr: newPipe(), cancel: cancel, code: make(chan int, 1)}
 	c := command{
-		getenv: func(name string) string { return env[name] },
+		getenv: func(name string) string {
+			if _, set := env[name]; name == "REDIS_DURABLE" && !set {
+				return "false" // most tests are of plain mode
+			}
+			return env[name]
+		},
 		stdin:  strings.NewReader(stdin),
 		stdout: p.stdout,
 		stderr: p.stderr,

@@ -41,6 +41,7 @@ func show(ctx context.Context) error {
 	settings := map[string]string{
 		"REDIS_URL":            redis.URL(),
 		"REDIS_RETRY_DELAY":    "0.2",
+		"REDIS_DURABLE":        "false", // the wire of today's services; examples/durable shows the other mode
 		"FOGIS_FALLBACK_URL":   "http://" + listener.Addr().String() + "/manual-sync",
 		"FOGIS_FALLBACK_TOKEN": "quickstart",
 	}
