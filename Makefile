@@ -30,6 +30,7 @@ lint: ## Run staticcheck, and golangci-lint where it is installed
 
 bench: ## Compare with hand-written go-redis code on a real redis-server (PAIRS=15)
 	go test -count=1 -timeout 30m -run '^TestRatios$$' -v ./internal/bench -args -pairs=$(PAIRS)
+	cd internal/bench/watermill && go test -count=1 -v . -args -pairs=$(PAIRS)
 
 fuzz: ## Run each fuzz target for FUZZTIME=30s
 	@set -e; for pkg in $$(go list ./...); do \

@@ -43,6 +43,10 @@
 //     loop. The ratio is that of the inverse medians.
 //   - Return: from before CLIENT KILL to the handling of a message published
 //     after it, under a stream of statuses.
+//   - Durable: a stream is filled while the reader is held back, and the clock
+//     runs until the group has nothing pending. Writing begins with an empty
+//     stream. The comparison with another library is a module of its own, in
+//     the folder watermill.
 //   - Heap: live objects after collection. Idle is what a client adds that has
 //     handlers for all types and has sent and handled two messages; growth begins
 //     after 20 000 messages, when the memory of handled IDs is full.
