@@ -183,12 +183,12 @@ func (c *container) health() string {
 // address is where this computer reaches the container's Redis: by its
 // published port, else by its address in a network of Docker.
 func (c *container) address() (string, error) {
-	for _, at := range c.NetworkSettings.Ports[redisPort+"/tcp"] {
-		host := at.HostIp
+	if published := c.NetworkSettings.Ports[redisPort+"/tcp"]; len(published) > 0 {
+		host := published[0].HostIp
 		if host == "" || host == "0.0.0.0" || host == "::" {
 			host = "127.0.0.1"
 		}
-		return net.JoinHostPort(host, at.HostPort), nil
+		return net.JoinHostPort(host, published[0].HostPort), nil
 	}
 	for _, network := range c.NetworkSettings.Networks {
 		if network.IPAddress != "" {
