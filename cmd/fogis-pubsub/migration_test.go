@@ -36,7 +36,7 @@ func TestMigrationGuide(t *testing.T) {
 	require.NoError(t, err)
 	compose, err := os.ReadFile(filepath.Join("..", "..", "deploy", "docker-compose.yml"))
 	require.NoError(t, err)
-	g := &guide{t: t, env: map[string]string{}, redis: realredis.Start(t)}
+	g := &guide{t: t, env: map[string]string{"REDIS_DURABLE": ""}, redis: realredis.Start(t)}
 	g.places = strings.NewReplacer("localhost:6379", g.redis.Addr(), "localhost:5003", faultnet.Reserve(t))
 	path := os.Getenv("PATH")
 	works(healthy, g.redis.Addr()).install(t)
