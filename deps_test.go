@@ -23,6 +23,7 @@ const (
 	gobreaker = "github.com/sony/gobreaker/v2"
 	miniredis = "github.com/alicebob/miniredis/v2"
 	bbolt     = "go.etcd.io/bbolt"
+	yaml      = "go.yaml.in/yaml/v3"
 )
 
 // importRule says what the non-test files of a package may import beyond the
@@ -50,7 +51,7 @@ var importTable = []importRule{
 	{".", []string{"./internal/topology", "./message", "./config", "./durable", "./health", "./httpfallback", "./publisher", "./subscriber", goredis}, []string{"testing"}},
 	{"devserver", []string{miniredis}, []string{"testing"}},
 	{"pubsubtest", []string{"./message", "./devserver"}, nil},
-	{"cmd/fogis-pubsub", []string{"./.", "./message", "./config", "./durable", "./outbox", "./health", "./httpfallback", "./publisher", "./subscriber", "./devserver", goredis}, []string{"testing"}},
+	{"cmd/fogis-pubsub", []string{"./.", "./message", "./config", "./durable", "./outbox", "./health", "./httpfallback", "./publisher", "./subscriber", "./devserver", goredis, yaml}, []string{"testing"}},
 	{"examples/*", []string{"./.", "./message", "./config", "./durable", "./httpfallback", "./publisher", "./subscriber", "./devserver", goredis}, []string{"testing"}},
 
 	{"internal/topology", []string{goredis}, []string{"log", "net/http", "os", "testing"}},

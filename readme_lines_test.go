@@ -18,7 +18,8 @@ import (
 // fromPython holds the Go lines of the README's table so that they compile. It
 // is never called.
 func fromPython(ctx context.Context, t *testing.T, mux *http.ServeMux, url, channel string, data []byte, matches []message.Match,
-	sync, handle func(context.Context, message.Message[message.MatchUpdates]) error) {
+	sync, handle func(context.Context, message.Message[message.MatchUpdates]) error,
+	fetchMatches func(context.Context) (message.MatchUpdates, error)) {
 	client, err := fogispubsub.FromEnv(fogispubsub.Options{})
 	_ = err
 	fogispubsub.On(client, sync)
@@ -43,6 +44,7 @@ func fromPython(ctx context.Context, t *testing.T, mux *http.ServeMux, url, chan
 	_ = err
 	health.RoundTrip(ctx, client.Redis())
 	_ = fogispubsub.Options{Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	fogispubsub.FromEnv(fogispubsub.Options{Subscriber: subscriber.Options{Poll: subscriber.PollOptions{Source: fetchMatches}}})
 	client.Publish(ctx, message.MatchUpdates{Matches: matches})
 	fogispubsub.On(client, handle)
 	pubsubtest.StartRedis(t)

@@ -61,4 +61,5 @@ const (
 	ViaPubSub Via = "pubsub"
 	ViaHTTP   Via = "http"
 	ViaStream Via = "stream"
+	ViaPoll   Via = "poll" // fetched by the receiver itself while Redis was away
 )

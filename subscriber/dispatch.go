@@ -58,7 +58,11 @@ func (s *Subscriber) Dispatch(ctx context.Context, channel string, data []byte) 
 	if r == nil {
 		return message.Result{}, fmt.Errorf("%w: %w", ErrNotRunning, message.ErrBusy)
 	}
-	l, e, err := r.decode(data, "", channel, message.ViaHTTP)
+	return r.dispatch(ctx, channel, data, message.ViaHTTP)
+}
+
+func (r *run) dispatch(ctx context.Context, channel string, data []byte, via message.Via) (message.Result, error) {
+	l, e, err := r.decode(data, "", channel, via)
 	if errors.Is(err, ErrUnhandled) {
 		t := message.PeekType(data)
 		if e != nil {

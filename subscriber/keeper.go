@@ -231,6 +231,14 @@ func (k *keeper) upSince(epoch int) (changed <-chan struct{}, up bool) {
 	return k.changed, k.status.State == StateSubscribed && k.status.Epoch > epoch
 }
 
+// downSince tells since when the session is not up, or that it is, and which
+// channel is closed at the next change.
+func (k *keeper) downSince() (changed <-chan struct{}, since time.Time, up bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.changed, k.status.Since, k.status.State == StateSubscribed
+}
+
 // update changes the status.
 func (k *keeper) update(f func(*SessionStatus)) {
 	k.mu.Lock()

@@ -14,7 +14,7 @@ import (
 type logs struct {
 	logger *slog.Logger
 	lost, resumed, attempt, gap, invalid, sanitized,
-	unhandled, duplicate, retry, failed, callback, probe *bucket
+	unhandled, duplicate, retry, failed, callback, probe, poll *bucket
 }
 
 func newLogs(logger *slog.Logger) logs {
@@ -22,7 +22,7 @@ func newLogs(logger *slog.Logger) logs {
 	return logs{
 		logger: logger,
 		lost:   limit(), resumed: limit(), gap: limit(), invalid: limit(), sanitized: limit(), unhandled: limit(),
-		duplicate: limit(), retry: limit(), failed: limit(), callback: limit(), probe: limit(),
+		duplicate: limit(), retry: limit(), failed: limit(), callback: limit(), probe: limit(), poll: limit(),
 		attempt: &bucket{burst: 3, period: time.Minute},
 	}
 }

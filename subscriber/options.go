@@ -81,7 +81,11 @@ type Options struct {
 	// Durable has streams read; see [DurableOptions]. Zero is off.
 	Durable DurableOptions
 
-	// Disabled makes Run open no connection. Dispatch works.
+	// Poll has match updates fetched another way while Redis is away or
+	// disabled; see [PollOptions]. Zero is off.
+	Poll PollOptions
+
+	// Disabled makes Run open no connection. Dispatch and Poll work.
 	Disabled bool
 
 	// OnGap and OnResumed are told of what [Gap] and [Resumed] describe, on
@@ -166,6 +170,10 @@ func (o Options) withDefaults(conn redis.UniversalClient) (Options, error) {
 		channels = append(channels, o.ChannelNames[t])
 	}
 	o.Durable = o.Durable.withDefaults(channels, fault)
+	duration("Poll.Interval", &o.Poll.Interval, 5*time.Minute)
+	if o.Poll.After == 0 {
+		o.Poll.After = time.Minute
+	}
 	if o.DedupeIDs == 0 {
 		o.DedupeIDs = 10_000
 	}

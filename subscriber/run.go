@@ -26,7 +26,8 @@ type run struct {
 	keepers []*keeper
 	// channels tells which keeper reads a channel.
 	channels map[string]*keeper
-	probes   bool // sessions prove that Redis delivers
+	probes   bool    // sessions prove that Redis delivers
+	poller   *poller // nil without Options.Poll
 	// followers read the streams of the channels; none without Options.Durable.
 	followers map[string]*follower
 	// chosen tells that it is known whether the followers are to be used, plain
@@ -56,7 +57,7 @@ func newRun(ctx context.Context, s *Subscriber) (*run, error) {
 		r.lanes[t] = &lane{route: route, run: r, queue: newQueue(s.opts.QueueMessages, s.opts.QueueBytes, s.opts.Concurrency)}
 	}
 	if s.opts.Disabled {
-		return r, nil
+		return r, r.polls()
 	}
 	for _, t := range sortedTypes(s.routes) {
 		channel := s.routes[t].channel
@@ -76,7 +77,16 @@ func newRun(ctx context.Context, s *Subscriber) (*run, error) {
 		r.keep(newKeeper(r, "channels", "", further...))
 	}
 	r.probes = s.opts.ProbeInterval > 0
+	if err := r.polls(); err != nil {
+		return nil, err
+	}
 	return r, r.follow()
+}
+
+// polls makes the poller.
+func (r *run) polls() (err error) {
+	r.poller, err = newPoller(r)
+	return err
 }
 
 // follow makes the followers of all channels.
@@ -119,6 +129,9 @@ func (r *run) work(ctx context.Context) error {
 	sessions, stopSessions := context.WithCancel(ctx)
 	defer stopSessions()
 	var keepers sync.WaitGroup
+	if r.poller != nil {
+		keepers.Go(func() { r.poller.poll(sessions) })
+	}
 	failure := r.choose(ctx)
 	if failure == nil {
 		select {
@@ -131,6 +144,9 @@ func (r *run) work(ctx context.Context) error {
 	stopSessions()
 	close(r.draining)
 	keepers.Wait()
+	if r.poller != nil {
+		failure = errors.Join(failure, r.poller.err)
+	}
 	stuck, err := r.drain(bound.C)
 	r.finish(stuck)
 	return errors.Join(failure, err)

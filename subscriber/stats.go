@@ -41,6 +41,13 @@ type Stats struct {
 	Gaps       uint64 `json:"gaps"`
 	Reconnects uint64 `json:"reconnects"` // sessions that were up after another one
 
+	// Polls are calls of Options.Poll.Source, PollFailures those that brought
+	// nothing, and PollsSkipped those whose matches were not handed over: they
+	// were those of the poll before, or a match update had come meanwhile.
+	Polls        uint64 `json:"polls"`
+	PollFailures uint64 `json:"poll_failures"`
+	PollsSkipped uint64 `json:"polls_skipped"`
+
 	// Types has an entry for each type with a handler.
 	Types map[message.Type]TypeStats `json:"types"`
 }
@@ -65,6 +72,7 @@ type counters struct {
 	sanitized, gaps, reconnects, panics atomic.Uint64 // panics of callbacks
 	leftToStream, leftToHolder          atomic.Uint64
 	returned, redelivered, buried       atomic.Uint64 // buried: undecodable
+	polls, pollFailures, pollsSkipped   atomic.Uint64
 }
 
 // typeCounters count for one type.
@@ -93,6 +101,10 @@ func (s *Subscriber) Stats() Stats {
 		Returned:     s.counts.returned.Load(),
 		Redelivered:  s.counts.redelivered.Load(),
 		Buried:       s.counts.buried.Load(),
+
+		Polls:        s.counts.polls.Load(),
+		PollFailures: s.counts.pollFailures.Load(),
+		PollsSkipped: s.counts.pollsSkipped.Load(),
 
 		Types: map[message.Type]TypeStats{},
 	}

@@ -42,6 +42,8 @@ type Status struct {
 	// Durable tells whether streams are read, "" without Options.Durable and
 	// while Run does not run.
 	Durable DurableState `json:"durable,omitempty"`
+	// Polling tells that Options.Poll's source is asked now and then.
+	Polling bool `json:"polling,omitempty"`
 	// Sessions are those of the running Run, the types' in alphabetical order.
 	Sessions []SessionStatus `json:"sessions"`
 	// Lanes are those of the running Run, in alphabetical order.
@@ -101,7 +103,7 @@ func (s *Subscriber) Status() Status {
 	if len(r.keepers) == 0 {
 		st.State = StateDisabled
 	}
-	st.Durable = r.durableState()
+	st.Durable, st.Polling = r.durableState(), s.polling.Load()
 	for _, channel := range slices.Sorted(maps.Keys(r.followers)) {
 		if st.Durable == DurableUnsupported {
 			break

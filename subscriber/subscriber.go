@@ -32,6 +32,7 @@ type Subscriber struct {
 	logs   logs
 	// durable tells that a server had streams: from then on it must.
 	durable atomic.Bool
+	polling atomic.Bool
 
 	mu      sync.Mutex
 	started bool
@@ -143,8 +144,9 @@ func (s *Subscriber) current() *run {
 // Run waits for Redis for as long as it takes. It returns an error only for
 // NOPERM, NOAUTH and WRONGPASS before the first subscription, naming the
 // channel; under [Options.NoReconnect], the session's; [ErrRunning]; and, wrapped,
-// [ErrDrainTimeout] with the number of messages left. It may be called again
-// afterwards.
+// [ErrDrainTimeout] with the number of messages left; and for an Options.Poll
+// without a handler of match_updates, or whose source does not end. It may be
+// called again afterwards.
 //
 // Without handlers and Options.Channels, or when disabled, it opens no
 // connection and waits for ctx.

@@ -56,6 +56,7 @@ const usage = `usage: fogis-pubsub COMMAND [flags]
   outbox          list|drain [--path F] [--timeout D]
   serve           --addr A [--allow-unauthenticated]
   check           [--fallback URL]
+  redis           up|down|status [--file F] [--required] [--timeout D]
   dev             [--addr A]
 
 Every command takes --redis URL and --verbose. Settings come from the
@@ -104,6 +105,8 @@ func (c *command) dispatch(ctx context.Context, args []string) error {
 		return c.serve(ctx, rest)
 	case "check":
 		return c.check(ctx, rest)
+	case "redis":
+		return c.redis(ctx, rest)
 	case "dev":
 		return c.dev(ctx, rest)
 	case "help", "-h", "-help", "--help":

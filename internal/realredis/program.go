@@ -17,7 +17,7 @@ func Require(tb testing.TB, program string) string {
 	tb.Helper()
 	path, err := exec.LookPath(program)
 	if err != nil {
-		missing(tb, program+" is not on PATH")
+		Missing(tb, program+" is not on PATH")
 	}
 	return path
 }
@@ -40,11 +40,12 @@ func RequirePython(tb testing.TB, modules ...string) string {
 			return path
 		}
 	}
-	missing(tb, "no python3 can "+code)
+	Missing(tb, "no python3 can "+code)
 	return ""
 }
 
-func missing(tb testing.TB, what string) {
+// Missing skips the test for want of something, or fails it as [Require] does.
+func Missing(tb testing.TB, what string) {
 	tb.Helper()
 	if os.Getenv(requireExternal) == "1" {
 		tb.Fatalf("realredis: %s, and %s=1 forbids to skip", what, requireExternal)
