@@ -296,8 +296,10 @@ func (c *checker) checkOrder() {
 		before := newest[h.Type]
 		late := before != nil && before.N > h.N
 		_, promised := c.receipts[h.Key]
-		if late && c.mode == Flush && before.overHTTP() {
-			promised = false // the IDs of the new stream may begin below
+		if late && c.mode == Flush && (before.overHTTP() || h.via == string(message.ViaPubSub)) {
+			// The IDs of the new stream may begin below, and what the old one had
+			// is handled as soon as it is found to be missing.
+			promised = false
 		}
 		switch {
 		case late && promised:

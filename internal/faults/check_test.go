@@ -49,6 +49,9 @@ func history(t *testing.T, text string) (records []faults.Record) {
 		if has("http") {
 			r.Via = string(message.ViaHTTP)
 		}
+		if has("pubsub") {
+			r.Via = string(message.ViaPubSub)
+		}
 		detail := faults.EndedWell
 		if has("failed") {
 			detail = faults.EndedFailed
@@ -117,6 +120,7 @@ func TestCheck(t *testing.T) {
 		"lost in a flush seed, a new holder":     {mode: faults.Flush, text: "pub publishes 1\na on 1 FLUSHALL\nb up\nb gap -1 new group", check: lost(1)},
 		"lost in a flush seed, told too early":   {mode: faults.Flush, text: "a gap -1 new group\npub publishes 1\na on 1 FLUSHALL\nb up", faults: []string{"no gap tells of it"}},
 		"order over a flush and HTTP":            {mode: faults.Flush, text: "pub publishes 1\npub publishes 2\na does 2 http\na does 1", check: func(t *testing.T, v faults.Verdict) { require.Equal(t, 1, v.Late) }},
+		"what a flush took, from pub/sub":        {mode: faults.Flush, text: "pub publishes 1\npub publishes 2\na does 2\na does 1 pubsub", check: func(t *testing.T, v faults.Verdict) { require.Equal(t, 1, v.Late) }},
 		"a group's first start":                  {text: "a gap -1 new group\npub publishes 1\na does 1"},
 		"a group's second start":                 {text: "a gap -1 new group\npub publishes 1\na does 1\nb gap -1 new group", faults: []string{"b reports a gap in processing_status: new group"}},
 		"a new group hides no trimmed one":       {mode: faults.Trim, text: "a gap -1 new group\npub publishes 1", faults: []string{"1 messages were lost, and the gaps report 0"}},

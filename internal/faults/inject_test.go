@@ -35,8 +35,12 @@ func (w *world) inject(f faults.Fault) {
 	switch f.Kind {
 	case faults.ServerKill:
 		if !down {
-			later(w.server.Start)
 			w.server.Stop()
+			later(func() {
+				if w.server.PID() == 0 { // another fault may have started it
+					w.server.Start()
+				}
+			})
 		}
 	case faults.ServerSleep:
 		if !down {
