@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,7 +27,7 @@ type routes struct {
 	t        *testing.T
 	k        *keeper
 	fallback *recorder
-	refuses  bool
+	refuses  atomic.Bool
 	path     string
 	box      *outbox.File
 	p        *publisher.Publisher
@@ -135,7 +136,7 @@ func TestPublisher_outbox_routesAreAStateMachine(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := &routes{rt: rt, t: t, k: newKeeper(t), fallback: &recorder{}, path: path, opts: publisher.Options{MaxRetries: 1}}
 			r.fallback.take = func(context.Context) error {
-				if r.refuses {
+				if r.refuses.Load() {
 					return errors.New("refused")
 				}
 				return nil
@@ -159,7 +160,7 @@ func TestPublisher_outbox_routesAreAStateMachine(t *testing.T) {
 				case "lose an answer":
 					r.k.lose(1)
 				case "refuse", "accept":
-					r.refuses = step == "refuse"
+					r.refuses.Store(step == "refuse")
 				case "restart":
 					r.restart()
 				case "run":
@@ -178,7 +179,7 @@ func TestPublisher_outbox_routesAreAStateMachine(t *testing.T) {
 			}
 			r.k.setDown(false)
 			r.k.lose(0)
-			r.refuses = false
+			r.refuses.Store(false)
 			if r.stop == nil {
 				r.stop = run(t, r.p)
 			}
