@@ -125,7 +125,13 @@ func (r *traffic) settle() {
 		return missing
 	}
 	for deadline := time.Now().Add(patience); len(explained()) > 0; time.Sleep(20 * time.Millisecond) {
-		require.True(r.t, time.Now().Before(deadline), "lost without a gap: %v of %d; gaps %v", len(explained()), len(r.sent), r.gaps)
+		if !time.Now().Before(deadline) {
+			missing := explained()
+			r.mu.Lock()
+			gaps := slices.Clone(r.gaps)
+			r.mu.Unlock()
+			require.Empty(r.t, missing, "lost without a gap; gaps %v", gaps)
+		}
 	}
 }
 
@@ -235,6 +241,8 @@ func TestClient_failover_durable(t *testing.T) {
 		} else {
 			require.ElementsMatch(t, want, got) // what replication lost is handled out of its turn
 		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		t.Logf("%d sent, %d handled, %d lost and reported, %d gaps", len(r.sent), len(r.got), len(lost), len(r.gaps))
 	})
 }
