@@ -34,7 +34,7 @@ func runDocker(t *testing.T, stdin io.Reader, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Stdin = stdin
+	cmd.Stdin, cmd.WaitDelay = stdin, killDelay
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }
