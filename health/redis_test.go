@@ -25,7 +25,7 @@ func TestConnectionAndRoundTrip_healthy(t *testing.T) {
 	t.Parallel()
 	client := newClient(t, realredis.Start(t).Addr())
 	for _, check := range []health.Check{health.Connection(t.Context(), client), health.RoundTrip(t.Context(), client)} {
-		require.NoError(t, check.Err)
+		require.NoError(t, check.Err())
 		require.Equal(t, health.Healthy, check.Status)
 		require.Positive(t, check.Elapsed)
 	}
@@ -38,8 +38,8 @@ func TestConnection_away_namesTheAddress(t *testing.T) {
 	defer client.Close()
 	for _, check := range []health.Check{health.Connection(t.Context(), client), health.RoundTrip(t.Context(), client)} {
 		require.Equal(t, health.Unhealthy, check.Status)
-		require.ErrorContains(t, check.Err, addr)
-		logcheck.Clean(t, "error", check.Err.Error())
+		require.ErrorContains(t, check.Err(), addr)
+		logcheck.Clean(t, "error", check.Err().Error())
 	}
 }
 
@@ -53,7 +53,7 @@ func TestRoundTrip_serverThatDeliversNothing_isUnhealthy(t *testing.T) {
 	defer cancel()
 	check := health.RoundTrip(ctx, client)
 	require.Equal(t, health.Unhealthy, check.Status)
-	require.ErrorContains(t, check.Err, "did not come back")
+	require.ErrorContains(t, check.Err(), "did not come back")
 }
 
 func TestConnection_blackHole_endsWithTheContext(t *testing.T) {

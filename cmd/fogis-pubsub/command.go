@@ -55,7 +55,7 @@ const usage = `usage: fogis-pubsub COMMAND [flags]
   deadletter      list|show|requeue|discard [--type T] [--error TEXT] [--older D] [--newer D] [--group G] [--stale] [--all] [ID]...
   outbox          list|drain [--path F] [--timeout D]
   serve           --addr A [--allow-unauthenticated]
-  check           [--fallback URL]
+  check           [--fallback URL] [--watch D] [--json]
   redis           up|down|status [--file F] [--required] [--timeout D]
   dev             [--addr A]
 

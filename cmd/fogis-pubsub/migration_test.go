@@ -92,6 +92,7 @@ func (g *guide) command(args []string) {
 	if strings.HasPrefix(strings.Join(args, " "), "redis up ") {
 		secret, err := os.ReadFile("deploy/secrets/redis_password")
 		require.NoError(t, err)
+		require.NoError(t, g.redis.Client(t).ConfigSet(t.Context(), "appendonly", "yes").Err()) // as the Compose file has it
 		require.NoError(t, g.redis.Client(t).ConfigSet(t.Context(), "requirepass", strings.TrimSpace(string(secret))).Err())
 	}
 	if args[len(args)-1] == "&" {

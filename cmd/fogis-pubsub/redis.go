@@ -253,8 +253,8 @@ func (d *deployment) services(ctx context.Context) (detail, cure string, err err
 	}
 	defer client.Close()
 	url := cfg.WithDefaults().Redis.URL.String()
-	if c := health.Connection(ctx, client.Redis()); c.Err != nil {
-		return "", cure, c.Err
+	if c := health.Connection(ctx, client.Redis()); c.Status == health.Unhealthy {
+		return "", cure, c.Err()
 	}
 	return checked(health.RoundTrip(ctx, client.Redis()), "a message came back by "+url, cure)
 }
@@ -296,8 +296,8 @@ func (d *deployment) endpoint() config.Endpoint {
 
 // checked turns a check into the outcome of a step.
 func checked(c health.Check, done, cure string) (string, string, error) {
-	if c.Err != nil {
-		return "", cure, c.Err
+	if c.Status == health.Unhealthy {
+		return "", cure, c.Err()
 	}
 	return fmt.Sprintf("%s in %v", done, c.Elapsed.Round(10*time.Microsecond)), "", nil
 }
@@ -350,13 +350,13 @@ func (d *deployment) result(verb string) {
 		d.tell(stepLine{Step: "result", Status: "ok", Detail: "Redis is stopped"}, time.Now())
 	case !d.failed:
 		d.tell(stepLine{Step: "result", Status: "ok", Detail: "Redis is ready"}, time.Now())
-		fmt.Fprintln(d.stderr, lineHealthy)
+		fmt.Fprintln(d.stderr, health.SummaryHealthy)
 	case d.required:
 		d.tell(stepLine{Step: "result", Status: "failed", Detail: "Redis does not work, and it is required"}, time.Now())
 	default:
 		d.tell(stepLine{Step: "result", Status: "warning", Detail: "Redis does not work, and it is optional: the deployment goes on"}, time.Now())
 		if verb != "down" && d.getenv("FOGIS_FALLBACK_URL") != "" {
-			fmt.Fprintln(d.stderr, lineDegraded)
+			fmt.Fprintln(d.stderr, health.SummaryFallback)
 		}
 	}
 }

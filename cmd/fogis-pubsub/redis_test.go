@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/PitchConnect/fogispubsub/health"
 	"github.com/PitchConnect/fogispubsub/internal/faultnet"
 	"github.com/PitchConnect/fogispubsub/internal/logcheck"
 	"github.com/PitchConnect/fogispubsub/internal/realredis"
@@ -119,7 +120,7 @@ func TestRedis_up_works(t *testing.T) {
 	require.Contains(t, found["docker"].Detail, "Docker 27.0, docker compose 2.30")
 	require.Contains(t, found["running"].Detail, "container fogis-redis of image redis:7-alpine is healthy")
 	require.Positive(t, found["start"].ElapsedMS)
-	require.Contains(t, p.stderr.String(), lineHealthy)
+	require.Contains(t, p.stderr.String(), health.SummaryHealthy)
 	require.Contains(t, calls(), "compose -f "+file+" up -d redis\n")
 }
 
@@ -207,7 +208,7 @@ func TestRedis_failures(t *testing.T) {
 				require.Contains(t, found[test.step].Cure, test.cure)
 				require.Equal(t, result, found["result"].Status)
 				if !required {
-					require.Contains(t, p.stderr.String(), lineDegraded)
+					require.Contains(t, p.stderr.String(), health.SummaryFallback)
 				}
 			}
 		})

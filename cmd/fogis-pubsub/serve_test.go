@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/PitchConnect/fogispubsub/internal/faultnet"
+	"github.com/PitchConnect/fogispubsub/internal/logcheck"
 	"github.com/PitchConnect/fogispubsub/internal/realredis"
 	"github.com/PitchConnect/fogispubsub/message"
 	"github.com/PitchConnect/fogispubsub/pubsubtest"
@@ -121,7 +122,7 @@ func TestCheck_states(t *testing.T) {
 	}{
 		{"healthy", redis.URL(), nil, exitDone, "healthy", "✅ Healthy: Redis pub/sub available"},
 		{"healthy with fallback", redis.URL(), []string{"--fallback", url}, exitDone, "healthy", "✅ Healthy: Redis pub/sub available"},
-		{"fallback away", redis.URL(), []string{"--fallback", "http://" + down + "/manual-sync"}, exitFailed, "degraded", "HTTP fallback unreachable"},
+		{"fallback away", redis.URL(), []string{"--fallback", "http://" + down + "/manual-sync"}, exitFailed, "degraded", "see fallback"},
 		{"Redis away", "redis://" + down, []string{"--fallback", url}, exitFailed, "degraded", "⚠️ Degraded: Redis unavailable - HTTP fallback active"},
 		{"both away", "redis://:s3kret-l0senord@" + down, []string{"--fallback", "http://" + down + "/manual-sync"}, exitUnhealthy, "unhealthy", down},
 		{"Redis away, no fallback", "redis://" + down, nil, exitUnhealthy, "unhealthy", down},
@@ -136,8 +137,11 @@ func TestCheck_states(t *testing.T) {
 			require.Equal(t, test.overall, report["overall_status"])
 			checks := report["health_checks"].(map[string]any)
 			if test.overall == "healthy" {
-				for name, check := range checks {
-					elapsed, err := check.(map[string]any)["response_time_ms"].(json.Number).Float64()
+				for _, name := range []string{"performance", "persistence", "eviction", "output_buffer", "clock", "permissions", "publisher"} {
+					require.Equal(t, "healthy", checks[name].(map[string]any)["status"], name)
+				}
+				for _, name := range []string{"connectivity", "pubsub"} {
+					elapsed, err := checks[name].(map[string]any)["response_time_ms"].(json.Number).Float64()
 					require.NoError(t, err)
 					require.Positive(t, elapsed, name)
 				}
@@ -154,4 +158,55 @@ func TestCheck_answersPingButDeliversNothing_isUnhealthy(t *testing.T) {
 	p := start(t, map[string]string{"REDIS_URL": "redis://" + proxy.Addr()}, "", "check")
 	require.Equal(t, exitUnhealthy, p.wait(), p.stderr)
 	require.Contains(t, p.stderr.String(), "did not come back")
+}
+
+func TestCheck_watch_repeatsUntilInterrupted(t *testing.T) {
+	t.Parallel()
+	redis := realredis.Start(t)
+	p := start(t, map[string]string{"REDIS_URL": redis.URL()}, "", "check", "--watch", "1s", "--json")
+	require.Equal(t, "healthy", p.line()["overall_status"])
+	redis.Stop()
+	for p.line()["overall_status"] != "unhealthy" {
+	}
+	require.Equal(t, exitUnhealthy, p.stop())
+	require.Empty(t, p.stderr.String(), "--json prints nothing for people")
+	p = start(t, nil, "", "check", "--watch", "10ms")
+	require.Equal(t, exitUsage, p.wait())
+}
+
+// What a user may not do is told by name, and nothing of it is done.
+func TestCheck_permissions(t *testing.T) {
+	t.Parallel()
+	redis := realredis.Start(t)
+	conn := redis.Client(t)
+	require.NoError(t, conn.Do(t.Context(), "ACL", "SETUSER", "calendar", "on", ">"+logcheck.Password, "~*", "&fogis:health:test", "&fogis:matches:updates", "&fogis:processor:status",
+		"+@all", "-xadd").Err())
+	env := map[string]string{"REDIS_URL": "redis://calendar:" + logcheck.Password + "@" + redis.Addr(), "REDIS_DURABLE": "true", "FOGIS_SERVICE_NAME": "calendar"}
+	p := start(t, env, "", "check")
+	require.Equal(t, exitFailed, p.wait(), p.stderr)
+	for _, says := range []string{"may not PUBLISH on fogis:system:alerts", "may not SUBSCRIBE on fogis:system:alerts", "may not XADD on {fogis:matches:updates}:stream"} {
+		require.Contains(t, p.stderr.String(), says)
+	}
+	require.NotContains(t, p.stderr.String(), "PUBLISH on fogis:matches")
+	require.Zero(t, conn.Exists(t.Context(), "{fogis:matches:updates}:stream").Val())
+	require.Zero(t, conn.PubSubNumSub(t.Context(), "fogis:matches:updates").Val()["fogis:matches:updates"])
+}
+
+// Dead letters and a group that is behind are findings.
+func TestCheck_streams(t *testing.T) {
+	t.Parallel()
+	redis := realredis.Start(t)
+	conn := redis.Client(t)
+	require.NoError(t, conn.ConfigSet(t.Context(), "appendonly", "yes").Err())
+	const channel = message.ChannelMatchUpdates
+	require.NoError(t, conn.Do(t.Context(), "XADD", "{"+channel+"}:stream", "1000-1", "message", "x").Err())
+	require.NoError(t, conn.XGroupCreate(t.Context(), "{"+channel+"}:stream", "calendar", "0").Err())
+	require.NoError(t, conn.Do(t.Context(), "XADD", "{"+channel+"}:dead", "*", "message", "x").Err())
+	p := start(t, map[string]string{"REDIS_URL": redis.URL(), "REDIS_DURABLE": "true", "FOGIS_SERVICE_NAME": "calendar"}, "", "check")
+	require.Equal(t, exitFailed, p.wait(), p.stderr)
+	require.Contains(t, p.stderr.String(), "1 messages on "+channel+" are dead letters")
+	require.Contains(t, p.stderr.String(), "group calendar on "+channel+" has had an entry waiting")
+	checks := p.line()["health_checks"].(map[string]any)
+	details := checks["streams"].(map[string]any)["details"].(map[string]any)[channel].(map[string]any)
+	require.Equal(t, json.Number("1"), details["groups"].(map[string]any)["calendar"].(map[string]any)["lag"])
 }

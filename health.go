@@ -1,0 +1,162 @@
+package fogispubsub
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/PitchConnect/fogispubsub/config"
+	"github.com/PitchConnect/fogispubsub/durable"
+	"github.com/PitchConnect/fogispubsub/health"
+	"github.com/PitchConnect/fogispubsub/message"
+	"github.com/PitchConnect/fogispubsub/subscriber"
+)
+
+// waitingAge is how long an entry or a record may wait before that is a finding.
+const waitingAge = time.Minute
+
+// Health asks everything an operator would: Redis, its settings and rights, the
+// streams, the fallback, the outbox, and this client's own state. It answers
+// within 15 s, or earlier when ctx ends. It changes nothing, and says nothing
+// of what messages hold.
+func (c *Client) Health(ctx context.Context) health.Report {
+	var fallback []health.Check
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		fallback = c.fallbackHealth(ctx)
+	}()
+	checks := c.redisHealth(ctx)
+	<-asked
+	checks = append(checks, fallback...)
+	return health.NewReport(time.Now(), append(checks, c.ownHealth()...)...)
+}
+
+// redisHealth asks the servers. Without a connection the rest is not asked.
+func (c *Client) redisHealth(ctx context.Context) []health.Check {
+	connection := health.Connection(ctx, c.redis)
+	if connection.Status == health.Unhealthy {
+		trip := health.Check{Name: health.NamePubSub, Status: health.Unknown}
+		trip.Find(health.Unknown, "not tried: there is no connection", "")
+		return []health.Check{connection, trip}
+	}
+	checks := []health.Check{connection, health.RoundTrip(ctx, c.redis)}
+	checks = append(checks, health.Server(ctx, c.redis, c.question())...)
+	if c.keeps() {
+		checks = append(checks, c.streamsHealth(ctx))
+	}
+	return checks
+}
+
+// keeps tells whether this client keeps or reads messages in streams.
+func (c *Client) keeps() bool {
+	return c.config.Durable.Mode != config.DurableOff && !c.Stats().Publisher.Degraded
+}
+
+var ownTypes = []message.Type{message.TypeMatchUpdates, message.TypeProcessingStatus, message.TypeSystemAlert}
+
+func (c *Client) channelNames() (names []string) {
+	for _, t := range ownTypes {
+		names = append(names, c.config.Channel(t))
+	}
+	return names
+}
+
+// question names what the client's user must be allowed to do.
+func (c *Client) question() health.Question {
+	q := health.Question{Channels: c.channelNames(), Keeps: c.keeps(), Commands: map[string][][]any{}}
+	for _, channel := range q.Channels {
+		commands := [][]any{{"PUBLISH", channel, ""}, {"SUBSCRIBE", channel}}
+		if q.Keeps {
+			stream := durable.StreamKey(channel)
+			commands = append(commands, []any{"XADD", stream, "*", "k", "v"}, []any{"XRANGE", stream, "-", "+", "COUNT", 1}, []any{"EVALSHA", "0000000000000000000000000000000000000000", 1, stream})
+		}
+		q.Commands[channel] = commands
+	}
+	return q
+}
+
+// streamsHealth judges how far the groups have got.
+func (c *Client) streamsHealth(ctx context.Context) health.Check {
+	check := health.Check{Name: "streams", Status: health.Healthy, Details: map[string]any{}}
+	began := time.Now()
+	for _, channel := range c.channelNames() {
+		stream, err := durable.Inspect(ctx, c.redis, channel)
+		if err != nil {
+			check.Find(health.Unknown, err.Error(), "")
+			continue
+		}
+		details := map[string]any{"length": stream.Length, "dead_letters": stream.DeadLetters}
+		if stream.DeadLetters > 0 {
+			check.Find(health.Degraded, fmt.Sprintf("%d messages on %s are dead letters: no handler could handle them", stream.DeadLetters, channel), "fogis-pubsub deadletter list, then requeue or discard")
+		}
+		groups := map[string]any{}
+		for _, g := range stream.Groups {
+			waiting := time.Duration(0)
+			if !g.Waiting.IsZero() {
+				waiting = time.Since(g.Waiting)
+			}
+			if waiting > waitingAge {
+				check.Find(health.Degraded, fmt.Sprintf("group %s on %s has had an entry waiting for %v", g.Name, channel, waiting.Round(time.Second)), "start that service, or look at what its handler says")
+			}
+			groups[g.Name] = map[string]any{"lag": g.Lag, "pending": g.Pending, "waiting_seconds": int(max(waiting, 0).Seconds())}
+		}
+		if len(groups) > 0 {
+			details["groups"] = groups
+		}
+		check.Details[channel] = details
+	}
+	check.Elapsed = time.Since(began)
+	return check
+}
+
+// fallbackHealth asks whether the fallback's server answers at all.
+func (c *Client) fallbackHealth(ctx context.Context) []health.Check {
+	if c.fallback == nil {
+		return nil
+	}
+	check := health.Check{Name: health.NameFallback, Status: health.Healthy}
+	began := time.Now()
+	if err := c.fallback.Check(ctx); err != nil {
+		check.Find(health.Unhealthy, err.Error(), "check FOGIS_FALLBACK_URL and its server: nothing but Redis carries updates now")
+	} else {
+		check.Elapsed = time.Since(began)
+	}
+	return []health.Check{check}
+}
+
+// ownHealth judges what the client knows of itself.
+func (c *Client) ownHealth() (checks []health.Check) {
+	stats := c.publisher.Stats()
+	publishing := health.Check{Name: "publisher", Status: health.Healthy, Details: map[string]any{"waiting_in_outbox": stats.Waiting, "failed": stats.Failed}}
+	if stats.BreakerOpen {
+		publishing.Find(health.Degraded, "publishing has left Redis out since "+stats.BreakerSince.UTC().Format(time.RFC3339)+", because it failed", "it is asked again every second")
+	}
+	if stats.Degraded {
+		publishing.Find(health.Degraded, "the server has no streams: messages are published only", "use Redis 7 or later")
+	}
+	if stats.Waiting > 0 {
+		publishing.Find(health.Degraded, fmt.Sprintf("%d messages wait in the outbox", stats.Waiting), "they go out in order when Redis is back; fogis-pubsub outbox list")
+	}
+	checks = append(checks, publishing)
+	status := c.Status()
+	if status.State == subscriber.StateStopped {
+		return checks // Run does not run: nothing is to be subscribed
+	}
+	subscription := health.Check{Name: "subscription", Status: health.Healthy, Details: map[string]any{"state": status.State}}
+	for _, s := range status.Sessions {
+		if s.State != subscriber.StateSubscribed {
+			subscription.Find(health.Degraded, fmt.Sprintf("session %s is %s: %s", s.Name, s.State, s.LastError), "it is tried again by itself")
+		}
+		if slices.Contains([]subscriber.ProbeState{subscriber.ProbeFailed, subscriber.ProbeRefused}, s.Probe) {
+			subscription.Find(health.Degraded, fmt.Sprintf("session %s cannot prove that Redis delivers: %s", s.Name, s.ProbeError), "allow the Redis user the channels fogis:probe:*")
+		}
+	}
+	for _, l := range status.Lanes {
+		if l.Queued > 0 {
+			subscription.Details["queued_"+string(l.Type)] = l.Queued
+		}
+	}
+	return append(checks, subscription)
+}
