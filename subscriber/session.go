@@ -60,6 +60,7 @@ type session struct {
 	helpers sync.WaitGroup // the goroutines of ping and probe
 	pong    chan struct{}
 	probe   probe
+	tests   sync.Map     // of *selfTest by payload; any goroutine
 	last    atomic.Int64 // when the last message arrived, since began; any goroutine may read
 	stalled atomic.Bool  // waiting for a full lane; any goroutine may read
 }
@@ -169,7 +170,9 @@ func (s *session) take(reply any, err error) (*redis.Message, error) {
 		return nil, s.confirm(reply.Channel)
 	case *redis.Message:
 		if reply.Channel == s.probe.channel {
-			s.probe.arrived(reply.Payload)
+			if !s.tested(reply.Payload) {
+				s.probe.arrived(reply.Payload)
+			}
 			return nil, nil
 		}
 		if !s.up {
