@@ -9,11 +9,14 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"sync/atomic"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/PitchConnect/fogispubsub/config"
 	"github.com/PitchConnect/fogispubsub/durable"
+	"github.com/PitchConnect/fogispubsub/httpadmin"
 	"github.com/PitchConnect/fogispubsub/httpfallback"
 	"github.com/PitchConnect/fogispubsub/message"
 	"github.com/PitchConnect/fogispubsub/publisher"
@@ -59,6 +62,13 @@ type Client struct {
 	fallback   *httpfallback.Client
 	publisher  *publisher.Publisher
 	subscriber *subscriber.Subscriber
+
+	// For the admin endpoints.
+	history      httpadmin.History
+	pingInterval time.Duration // zero is the default
+	began        atomic.Pointer[time.Time]
+	ended        atomic.Bool // Run has returned
+	lastMessage  atomic.Pointer[time.Time]
 }
 
 // FromEnv makes a client from the environment variables that package config
@@ -110,7 +120,7 @@ func New(cfg config.Config, opts Options) (*Client, error) {
 	if c.publisher, err = publisher.New(c.redis, publishing); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	c.subscriber, err = subscriber.New(c.redis, subscriberOptions(c.config, opts.Subscriber, c.logger))
+	c.subscriber, err = subscriber.New(c.redis, c.record(subscriberOptions(c.config, opts.Subscriber, c.logger)))
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -134,13 +144,13 @@ func (c *Client) report() {
 // On registers the handler of P's message type, as [subscriber.On] does: call
 // it before Run, once per type; a wrong registration panics.
 func On[P message.Payload](c *Client, handler func(context.Context, message.Message[P]) error) {
-	subscriber.On(c.subscriber, handler)
+	subscriber.On(c.subscriber, noting(c, handler))
 }
 
 // Handle registers a handler that gets the undecoded envelope, for programs
 // that pass messages on; otherwise as [On].
 func (c *Client) Handle(t message.Type, handler subscriber.HandlerFunc) {
-	c.subscriber.Handle(t, handler)
+	c.subscriber.Handle(t, c.notingRaw(t, handler))
 }
 
 // Publish sends one message; see [publisher.Publisher.Publish] for routes,
@@ -179,6 +189,16 @@ func (c *Client) Fallback() *httpfallback.Client { return c.fallback }
 func (c *Client) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	began := time.Now()
+	c.began.Store(&began)
+	c.ended.Store(false)
+	defer c.ended.Store(true)
+	recorded := make(chan struct{})
+	go func() {
+		defer close(recorded)
+		c.history.Run(ctx, func() uint64 { return c.subscriber.Stats().Received })
+	}()
+	defer func() { <-recorded }() // cancelled by then
 	published := make(chan error, 1)
 	go func() {
 		defer cancel()

@@ -44,20 +44,21 @@ var importTable = []importRule{
 	{"config", []string{"./message"}, []string{"flag", "net/http", "os", "testing"}},
 	{"durable", []string{"./message", "./internal/topology", goredis}, []string{"log", "net/http", "os", "testing"}},
 	{"health", []string{"./internal/topology", goredis}, []string{"net/http", "os", "testing"}},
+	{"httpadmin", []string{"./config", "./health"}, []string{"os", "testing"}},
 	{"outbox", []string{"./message", bbolt}, []string{"context", "net", "net/http", "testing"}},
 	{"httpfallback", []string{"./message"}, []string{"os", "testing"}},
 	{"publisher", []string{"./message", "./durable", "./internal/topology", goredis, gobreaker}, []string{"net/http", "testing"}},
 	{"subscriber", []string{"./message", "./durable", "./internal/topology", goredis, backoff}, []string{"net/http", "testing"}},
-	{".", []string{"./internal/topology", "./message", "./config", "./durable", "./health", "./httpfallback", "./publisher", "./subscriber", goredis}, []string{"testing"}},
+	{".", []string{"./internal/topology", "./message", "./config", "./durable", "./health", "./httpadmin", "./httpfallback", "./publisher", "./subscriber", goredis}, []string{"testing"}},
 	{"devserver", []string{miniredis}, []string{"testing"}},
 	{"pubsubtest", []string{"./message", "./devserver"}, nil},
-	{"cmd/fogis-pubsub", []string{"./.", "./message", "./config", "./durable", "./outbox", "./health", "./httpfallback", "./publisher", "./subscriber", "./devserver", goredis, yaml}, []string{"testing"}},
+	{"cmd/fogis-pubsub", []string{"./.", "./message", "./config", "./durable", "./outbox", "./health", "./httpadmin", "./httpfallback", "./publisher", "./subscriber", "./devserver", goredis, yaml}, []string{"testing"}},
 	{"examples/*", []string{"./.", "./message", "./config", "./durable", "./httpfallback", "./publisher", "./subscriber", "./devserver", goredis}, []string{"testing"}},
 
 	{"internal/topology", []string{goredis}, []string{"log", "net/http", "os", "testing"}},
 
 	// For tests and measurements only: nothing above imports them.
-	{"internal/*", []string{"./.", "./message", "./config", "./durable", "./health", "./httpfallback", "./publisher", "./subscriber", "./devserver", "./internal/*", goredis}, nil},
+	{"internal/*", []string{"./.", "./message", "./config", "./durable", "./health", "./httpadmin", "./httpfallback", "./publisher", "./subscriber", "./devserver", "./internal/*", goredis}, nil},
 }
 
 func ruleOf(pkg string) (importRule, bool) {

@@ -29,8 +29,10 @@ type Receiver interface {
 type HandlerOptions struct {
 	// Token is the bearer token that a POST must carry. It is never printed.
 	Token string `json:"-"`
+	// Authorize decides instead of a Token whose POST is taken.
+	Authorize func(*http.Request) bool `json:"-"`
 	// AllowUnauthenticated opens the handler to everybody who reaches it. It
-	// must be set when there is no Token, and not when there is one.
+	// must be set when there is neither Token nor Authorize, and not otherwise.
 	AllowUnauthenticated bool
 	// MaxBytes is the limit of a message. A body may be twice as long, for
 	// white space and escapes. Zero: [message.DefaultMaxBytes].
@@ -64,11 +66,14 @@ func Handler(r Receiver, opts HandlerOptions) (http.Handler, error) {
 	if r == nil {
 		faults = append(faults, errors.New("httpfallback: Handler needs a receiver"))
 	}
-	if opts.Token == "" && !opts.AllowUnauthenticated {
+	if opts.Token == "" && opts.Authorize == nil && !opts.AllowUnauthenticated {
 		faults = append(faults, errors.New("httpfallback: no token; set one, or set AllowUnauthenticated to let everybody in"))
 	}
 	if opts.Token != "" && opts.AllowUnauthenticated {
 		faults = append(faults, errors.New("httpfallback: both a token and AllowUnauthenticated; choose one"))
+	}
+	if opts.Authorize != nil && (opts.Token != "" || opts.AllowUnauthenticated) {
+		faults = append(faults, errors.New("httpfallback: Authorize beside a token or AllowUnauthenticated; choose one"))
 	}
 	if opts.MaxBytes < 0 {
 		faults = append(faults, errors.New("httpfallback: MaxBytes is negative; messages without limit are not taken"))
@@ -79,6 +84,7 @@ func Handler(r Receiver, opts HandlerOptions) (http.Handler, error) {
 	h := &handler{
 		receiver: r,
 		open:     opts.AllowUnauthenticated,
+		decide:   opts.Authorize,
 		token:    sha256.Sum256([]byte(opts.Token)),
 		decoder:  message.Decoder{MaxBytes: orDefault(opts.MaxBytes, message.DefaultMaxBytes)},
 		logger:   opts.Logger,
@@ -92,6 +98,7 @@ func Handler(r Receiver, opts HandlerOptions) (http.Handler, error) {
 type handler struct {
 	receiver Receiver
 	open     bool
+	decide   func(*http.Request) bool
 	token    [sha256.Size]byte // hashed, so that comparing tells nothing of its length
 	decoder  message.Decoder
 	logger   *slog.Logger
@@ -122,6 +129,9 @@ const allowed = "OPTIONS, POST"
 func (h *handler) authorized(req *http.Request) bool {
 	if h.open {
 		return true
+	}
+	if h.decide != nil {
+		return h.decide(req)
 	}
 	scheme, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
 	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))

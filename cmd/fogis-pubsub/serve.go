@@ -10,16 +10,20 @@ import (
 	"time"
 
 	"github.com/PitchConnect/fogispubsub"
-	"github.com/PitchConnect/fogispubsub/httpfallback"
+	"github.com/PitchConnect/fogispubsub/httpadmin"
 )
 
-// manualSyncPath is where the Python calendar takes a fallback, and so do we.
-const manualSyncPath = "/manual-sync"
+// Paths that serve tells of: where the Python calendar takes a fallback, and so
+// do we, and the status page.
+const (
+	manualSyncPath = "/manual-sync"
+	dashboardPath  = "/redis-dashboard"
+)
 
 func (c *command) serve(ctx context.Context, args []string) (err error) {
 	f := c.flags("serve", slog.LevelWarn)
 	addr := f.String("addr", "", "`host:port` to listen on")
-	open := f.Bool("allow-unauthenticated", false, "take messages without the bearer token of FOGIS_FALLBACK_TOKEN")
+	open := f.Bool("allow-unauthenticated", false, "take messages and commands without the bearer token of FOGIS_FALLBACK_TOKEN")
 	if err := f.parse(args); err != nil {
 		return err
 	}
@@ -34,17 +38,12 @@ func (c *command) serve(ctx context.Context, args []string) (err error) {
 	defer func() { err = errors.Join(err, client.Close()) }()
 	out := newPrinter(c.stdout, 0)
 	out.register(client)
-	handler, err := client.FallbackHandler()
-	if *open {
-		handler, err = httpfallback.Handler(client, httpfallback.HandlerOptions{AllowUnauthenticated: true, Logger: opts.Logger})
-	}
+	admin, err := client.AdminHandler(httpadmin.Options{AllowUnauthenticated: *open, Logger: opts.Logger})
 	if err != nil {
 		return fmt.Errorf("%w: %w; set FOGIS_FALLBACK_TOKEN or say --allow-unauthenticated", errUsage, err)
 	}
-	mux := http.NewServeMux()
-	mux.Handle(manualSyncPath, handler)
 	server := &http.Server{
-		Handler:           mux,
+		Handler:           admin,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      time.Minute, // more than a message may take to be handled
@@ -55,6 +54,7 @@ func (c *command) serve(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
+	fmt.Fprintf(c.stderr, "status page: http://%s%s\n", listener.Addr(), dashboardPath)
 	fmt.Fprintf(c.stderr, "listening on http://%s%s\n", listener.Addr(), manualSyncPath)
 
 	run, cancel := context.WithCancel(ctx)
