@@ -163,9 +163,17 @@ func (c *Client) record(o subscriber.Options) subscriber.Options {
 // text.
 func (c *Client) noteStatus(h *message.Header, p *message.ProcessingStatus) {
 	c.history.Message(httpadmin.Event{
-		Time: h.Timestamp.Time, Type: string(h.Type), Source: h.Source, Status: p.Status,
+		Time: sentAt(h), Type: string(h.Type), Source: h.Source, Status: p.Status,
 		Cycle: smallNumber(p.Details["cycle_number"]), Matches: smallNumber(p.Details["matches_processed"]),
 	})
+}
+
+// sentAt is when a message was made, or else when it was handled.
+func sentAt(h *message.Header) time.Time {
+	if h.Timestamp.Time.IsZero() {
+		return time.Now()
+	}
+	return h.Timestamp.Time
 }
 
 // smallNumber is a count; what is as long as a telephone number is none.
@@ -177,7 +185,7 @@ func smallNumber(raw json.RawMessage) (n int64) {
 }
 
 func (c *Client) noteAlert(h *message.Header, p *message.SystemAlert) {
-	c.history.Message(httpadmin.Event{Time: h.Timestamp.Time, Type: string(h.Type), Source: h.Source, Alert: p.AlertType, Severity: p.Severity})
+	c.history.Message(httpadmin.Event{Time: sentAt(h), Type: string(h.Type), Source: h.Source, Alert: p.AlertType, Severity: p.Severity})
 }
 
 // noting has handled statuses and alerts noted.

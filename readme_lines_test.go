@@ -10,6 +10,7 @@ import (
 	"github.com/PitchConnect/fogispubsub"
 	"github.com/PitchConnect/fogispubsub/config"
 	"github.com/PitchConnect/fogispubsub/health"
+	"github.com/PitchConnect/fogispubsub/httpadmin"
 	"github.com/PitchConnect/fogispubsub/message"
 	"github.com/PitchConnect/fogispubsub/pubsubtest"
 	"github.com/PitchConnect/fogispubsub/subscriber"
@@ -27,7 +28,10 @@ func fromPython(ctx context.Context, t *testing.T, mux *http.ServeMux, url, chan
 	_ = err
 	client.Run(ctx)
 	fogispubsub.New(config.Config{Redis: config.Redis{URL: config.NewURL(url)}}, fogispubsub.Options{})
-	mux.Handle("POST /manual-sync", handler)
+	admin, err := client.AdminHandler(httpadmin.Options{})
+	_ = err
+	admin.Mount(mux, "")
+	_ = handler
 	_ = client.Status().State != subscriber.StateDisabled
 	client.Status()
 	_ = client.Status().State
