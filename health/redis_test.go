@@ -2,6 +2,7 @@ package health_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/PitchConnect/fogispubsub/internal/faultnet"
 	"github.com/PitchConnect/fogispubsub/internal/logcheck"
 	"github.com/PitchConnect/fogispubsub/internal/realredis"
+	"github.com/PitchConnect/fogispubsub/pubsubtest"
 )
 
 func newClient(t *testing.T, addr string) *redis.Client {
@@ -65,4 +67,29 @@ func TestConnection_blackHole_endsWithTheContext(t *testing.T) {
 	defer cancel()
 	require.Equal(t, health.Unhealthy, health.Connection(ctx, client).Status)
 	require.Equal(t, health.Unhealthy, health.RoundTrip(ctx, client).Status)
+}
+
+// The embedded server answers every question, as a real one does.
+func TestServer_embeddedAndReal(t *testing.T) {
+	t.Parallel()
+	for name, addr := range map[string]string{"embedded": strings.TrimPrefix(pubsubtest.StartRedis(t).URL(), "redis://"), "real": realredis.Start(t).Addr()} {
+		checks := health.Server(t.Context(), newClient(t, addr), health.Question{
+			Channels: []string{"fogis:matches:updates"},
+			Commands: map[string][][]any{"fogis:matches:updates": {{"PUBLISH", "fogis:matches:updates", ""}, {"SUBSCRIBE", "fogis:matches:updates"}}},
+		})
+		require.Len(t, checks, 6)
+		for _, check := range checks {
+			require.Equal(t, health.Healthy, check.Status, "%s: %s: %v", name, check.Name, check.Findings)
+			require.Positive(t, check.Elapsed, "%s: %s", name, check.Name)
+		}
+	}
+}
+
+// Of a Redis that is away, or takes no such command, nothing is made up.
+func TestServer_away_isUnknown(t *testing.T) {
+	t.Parallel()
+	for _, check := range health.Server(t.Context(), newClient(t, faultnet.Reserve(t)), health.Question{}) {
+		require.Equal(t, health.Unknown, check.Status, check.Name)
+		require.NotEmpty(t, check.Findings)
+	}
 }

@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -185,5 +188,45 @@ func TestServe_showsNothingOfMessages(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, bytes.HasPrefix(event, []byte("data: {")))
 	logcheck.Clean(t, "events", string(event[:n]))
+	require.Equal(t, exitDone, p.stop(), p.stderr)
+}
+
+// Callers that send slowly, or without end, are cut off.
+func TestServe_slowAndEndlessRequests(t *testing.T) {
+	t.Parallel()
+	redis := realredis.Start(t)
+	p, url := serving(t, map[string]string{"REDIS_URL": redis.URL(), "FOGIS_FALLBACK_TOKEN": token})
+	addr := strings.TrimSuffix(strings.TrimPrefix(url, "http://"), manualSyncPath)
+
+	slow, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	defer slow.Close()
+	_, err = io.WriteString(slow, "GET /redis-status HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+	require.NoError(t, err)
+
+	for _, path := range []string{manualSyncPath, "/redis-test"} {
+		conn, err := net.Dial("tcp", addr)
+		require.NoError(t, err)
+		defer conn.Close()
+		require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+		const gigabyte = 1 << 30
+		_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", path, token, gigabyte)
+		require.NoError(t, err)
+		sent, chunk := 0, bytes.Repeat([]byte(" "), 1<<20)
+		for err == nil && sent < gigabyte {
+			var n int
+			n, err = conn.Write(chunk)
+			sent += n
+		}
+		require.Error(t, err, "%s: cut off", path)
+		require.Less(t, sent, 128<<20, path)
+	}
+
+	// ReadHeaderTimeout is five seconds.
+	require.NoError(t, slow.SetReadDeadline(time.Now().Add(patience)))
+	_, err = io.ReadAll(slow)
+	require.False(t, errors.Is(err, os.ErrDeadlineExceeded), "the server ends it first")
+	code, body := ask(t, "GET", "http://"+addr+"/livez", "", "")
+	require.Equal(t, http.StatusOK, code, body)
 	require.Equal(t, exitDone, p.stop(), p.stderr)
 }
