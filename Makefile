@@ -29,7 +29,7 @@ lint: ## Run staticcheck, and golangci-lint where it is installed
 	@if command -v golangci-lint >/dev/null; then golangci-lint run ./...; fi
 
 bench: ## Compare with hand-written go-redis code on a real redis-server (PAIRS=15)
-	go test -count=1 -timeout 30m -run '^TestRatios$$' -v ./internal/bench -args -pairs=$(PAIRS)
+	go test -count=1 -timeout 30m -run '^(TestRatios|TestAdmin_load)$$' -v ./internal/bench -args -pairs=$(PAIRS)
 	cd internal/bench/watermill && go test -count=1 -v . -args -pairs=$(PAIRS)
 
 fuzz: ## Run each fuzz target for FUZZTIME=30s

@@ -184,7 +184,7 @@ const (
 
 func performance(f info) Check {
 	c := Check{Name: NamePerformance, Status: Healthy, Details: f.detail(
-		"redis_version", "valkey_version", "redis_mode", "role", "uptime_in_seconds", "connected_clients", "used_memory", "maxmemory",
+		"redis_version", "valkey_version", "redis_mode", "server_mode", "role", "uptime_in_seconds", "connected_clients", "used_memory", "maxmemory",
 		"total_commands_processed", "instantaneous_ops_per_sec", "evicted_keys", "rejected_connections")}
 	if f["loading"] == "1" {
 		c.Find(Unhealthy, "the server loads its data and takes no commands yet", "wait; it tells how far it is in INFO persistence")

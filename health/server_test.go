@@ -42,6 +42,7 @@ func TestServer_cannedInfo_isHealthy(t *testing.T) {
 		}
 		if name == "valkey8" {
 			require.Equal(t, "8.1.1", p.Details["valkey_version"])
+			require.Equal(t, "standalone", p.Details["server_mode"], "its name for redis_mode")
 		}
 	}
 }

@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,8 +19,12 @@ import (
 	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
 
+	"github.com/PitchConnect/fogispubsub"
+	"github.com/PitchConnect/fogispubsub/httpadmin"
+	"github.com/PitchConnect/fogispubsub/internal/logcheck"
 	"github.com/PitchConnect/fogispubsub/internal/realredis"
 	"github.com/PitchConnect/fogispubsub/message"
+	"github.com/PitchConnect/fogispubsub/subscriber"
 )
 
 // browser is a page in a headless Chromium.
@@ -138,4 +145,39 @@ func TestDashboard(t *testing.T) {
 	b.screenshot("telephone-dark")
 	require.Equal(t, exitDone, p.stop(), p.stderr)
 	b.shows("#state", "no answer from this service")
+}
+
+// What waits in the streams is on the page of a durable service.
+func TestDashboard_streams(t *testing.T) {
+	t.Parallel()
+	b := newBrowser(t)
+	redis := realredis.Start(t)
+	env := map[string]string{"REDIS_URL": redis.URL(), "REDIS_DURABLE": "true", "FOGIS_SERVICE_NAME": "calendar"}
+	client, err := fogispubsub.FromEnv(fogispubsub.Options{Getenv: func(name string) string { return env[name] }, Logger: logcheck.New(t)})
+	require.NoError(t, err)
+	fogispubsub.On(client, func(context.Context, message.Message[message.MatchUpdates]) error {
+		return subscriber.Permanent(errors.New("no calendar"))
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- client.Run(ctx) }()
+	require.NoError(t, client.Subscribed(t.Context()))
+	_, err = client.Publish(t.Context(), message.MatchUpdates{})
+	require.NoError(t, err)
+	admin, err := client.AdminHandler(httpadmin.Options{AllowUnauthenticated: true})
+	require.NoError(t, err)
+	mux := http.NewServeMux()
+	admin.Mount(mux, "/calendar")
+	web := httptest.NewServer(mux)
+
+	b.do(chromedp.Navigate(web.URL + "/calendar" + dashboardPath))
+	b.shows("#streams", message.ChannelMatchUpdates+": dead letters\n1")
+	b.shows("#streams", message.ChannelMatchUpdates+": calendar lag / pending\n0 / 0")
+	b.shows("#findings", "are dead letters")
+	b.shows("#counters", "dead letters made\n1")
+	b.screenshot("streams")
+	cancel()
+	require.NoError(t, <-ended)
+	web.Close()
+	require.NoError(t, client.Close())
 }
