@@ -232,8 +232,15 @@ func (c *checker) cause(first, second *handling) (Cause, string) {
 	}
 	latest := c.records[second.began].At.Add(renewTime)
 	disturbed := false
-	for i := first.ended; i < len(c.records); i++ {
+	for i := first.began; i < len(c.records); i++ {
 		r := c.records[i]
+		if i < first.ended {
+			// What was lost within the handler could not be acknowledged after it.
+			if r.Who == first.who && r.What == Lost && r.Type == first.Type {
+				return ByLease, ""
+			}
+			continue
+		}
 		disturbed = disturbed || !c.quiet[i]
 		if i > second.began && r.At.After(latest) {
 			break

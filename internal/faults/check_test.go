@@ -133,6 +133,8 @@ func TestCheck(t *testing.T) {
 		"twice long after a kill":   {text: "pub publishes 1\na does 1\nwait 6s\na killed\nb does 1", faults: []string{"it could have been acknowledged"}},
 		"twice, Redis away":         {text: "pub publishes 1\na does 1\nfault on 1\nwait 60s\na killed\nfault off 1\nb does 1", check: twice(faults.ByKill)},
 		"twice after a lost lease":  {text: "pub publishes 1\na does 1\na lost\nb does 1", check: twice(faults.ByLease)},
+		"twice, lost within":        {text: "pub publishes 1\na begins 1\na lost\na ends 1\nb does 1", check: twice(faults.ByLease)},
+		"twice, lost before":        {text: "pub publishes 1\na lost\na does 1\nb does 1", faults: []string{"lives on"}},
 		"twice, told a moment late": {text: "pub publishes 1\na does 1\nb does 1\nwait 3s\na lost", check: twice(faults.ByLease)},
 		"twice, told too late":      {text: "pub publishes 1\na does 1\nb does 1\nwait 6s\na lost", faults: []string{"lives on"}},
 		"twice after a stop":        {text: "pub publishes 1\na does 1\na stopped\nb does 1", faults: []string{"lives on"}},
