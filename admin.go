@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/PitchConnect/fogispubsub/health"
@@ -177,8 +178,12 @@ func sentAt(h *message.Header) time.Time {
 }
 
 // smallNumber is a count; what is as long as a telephone number is none.
-func smallNumber(raw json.RawMessage) (n int64) {
-	if len(raw) > 6 || json.Unmarshal(raw, &n) != nil {
+func smallNumber(raw json.RawMessage) int64 {
+	if len(raw) == 0 || len(raw) > 6 {
+		return 0
+	}
+	n, err := strconv.ParseInt(string(raw), 10, 64)
+	if err != nil { // a fraction, a text
 		return 0
 	}
 	return n

@@ -81,13 +81,19 @@ func viewBytes(s string) []byte {
 const (
 	maxBatch   = 100
 	firstBatch = 2 // nothing is known of their size
+
+	// After a batch of other types than match_updates, whose entries had no more
+	// bytes than that, the next one may be larger: these stay small, and a good
+	// part of what reading costs is by batch.
+	smallBatch = 500
+	smallEntry = 1 << 10
 )
 
 // nextBatch is how many entries to ask for after a batch of n with so many
 // bytes; before is what was asked for.
-func nextBatch(bound, n, bytes, before int) int {
+func nextBatch(bound, most, n, bytes, before int) int {
 	if n == 0 {
 		return before
 	}
-	return min(max(bound/max(bytes/n, 1), 1), maxBatch)
+	return min(max(bound/max(bytes/n, 1), 1), most)
 }

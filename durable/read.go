@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/PitchConnect/fogispubsub/message"
 )
 
 const (
@@ -231,13 +233,13 @@ func messagesOf(streams []redis.XStream) []redis.XMessage {
 	return streams[0].Messages
 }
 
-// take makes the entries of a batch, of which none is outstanding, and settles those that are not for the
-// caller: trimmed ones, which are reported, and those requeued for another
-// group.
+// take makes the entries of a batch, of which none is outstanding, and settles
+// those that are not for the caller: trimmed ones, which are reported, and those
+// requeued for another group.
 func (l *Lease) take(ctx context.Context, batch []redis.XMessage) ([]Entry, error) {
 	entries := make([]Entry, 0, len(batch))
 	var gone, foreign []string
-	size := 0
+	size, most := 0, smallBatch
 	for _, m := range batch {
 		if m.Values == nil {
 			gone = append(gone, m.ID)
@@ -251,8 +253,11 @@ func (l *Lease) take(ctx context.Context, batch []redis.XMessage) ([]Entry, erro
 		e.Redelivered = !newer(e.StreamID, l.taken)
 		entries = append(entries, e)
 		size += len(e.Body)
+		if e.Type == message.TypeMatchUpdates || len(e.Body) > smallEntry {
+			most = maxBatch
+		}
 	}
-	l.count = nextBatch(readBytes, len(entries), size, l.count)
+	l.count = nextBatch(readBytes, most, len(entries), size, l.count)
 	if len(gone) > 0 {
 		l.r.report(Gap{Cause: CausePendingTrimmed, Missing: int64(len(gone)), After: "", IDs: gone})
 	}

@@ -118,7 +118,7 @@ func scan(ctx context.Context, conn redis.UniversalClient, channel, key, start s
 				return
 			}
 			start = "(" + batch[len(batch)-1].ID
-			count = nextBatch(replayBytes, len(batch), size, count)
+			count = nextBatch(replayBytes, maxBatch, len(batch), size, count)
 		}
 	}
 }

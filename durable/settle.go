@@ -49,8 +49,8 @@ func (l *Lease) ack(ctx context.Context, newest string, tried, others []string) 
 	args := make([]any, 0, len(tried)+len(others)+4)
 	args = append(args, l.token, l.r.group, newest, len(tried))
 	for _, ids := range [][]string{tried, others} {
-		for _, id := range ids {
-			args = append(args, id)
+		for i := range ids {
+			args = append(args, &ids[i]) // a string in an any would be an allocation each
 		}
 	}
 	if err := l.persist(ctx, "ack", func() error { return l.run(ctx, ackScript, l.keys(), args...).Err() }); err != nil {

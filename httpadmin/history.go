@@ -19,10 +19,10 @@ const (
 // goroutines.
 type History struct {
 	mu       sync.Mutex
-	messages []Event
-	gaps     []GapEvent
-	perMin   []uint64 // the newest last
-	received uint64   // at the newest one
+	messages recent[Event]
+	gaps     recent[GapEvent]
+	perMin   recent[uint64]
+	received uint64 // at the newest one
 }
 
 // Event is a status or an alert, without its text, which may hold anything.
@@ -55,18 +55,18 @@ var (
 // of those that services write, an alert's type and a source if they have the
 // form of an identifier.
 func (h *History) Message(e Event) {
-	e.Source, e.Alert = plainName(e.Source), plainName(e.Alert)
+	e.Source, e.Alert = plainName(e.Source), strings.Clone(plainName(e.Alert)) // it may share the memory of its message
 	e.Status, e.Severity = oneOf(statuses, e.Status), oneOf(severities, e.Severity)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.messages = keepLast(h.messages, e, historyEvents)
+	h.messages.add(e, historyEvents)
 }
 
 // Gap adds a gap.
 func (h *History) Gap(g GapEvent) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.gaps = keepLast(h.gaps, g, historyEvents)
+	h.gaps.add(g, historyEvents)
 }
 
 // Run counts once a minute how many messages came, until ctx ends.
@@ -78,7 +78,7 @@ func (h *History) Run(ctx context.Context, received func() uint64) {
 		case <-ticker.C:
 			n := received()
 			h.mu.Lock()
-			h.perMin = keepLast(h.perMin, n-min(n, h.received), minutes)
+			h.perMin.add(n-min(n, h.received), minutes)
 			h.received = n
 			h.mu.Unlock()
 		case <-ctx.Done():
@@ -98,28 +98,36 @@ type historyView struct {
 func (h *History) view() historyView {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return historyView{reversed(h.messages), reversed(h.gaps), append([]uint64{}, h.perMin...), h.received}
+	v := historyView{h.messages.all(), h.gaps.all(), h.perMin.all(), h.received}
+	slices.Reverse(v.Messages)
+	slices.Reverse(v.Gaps)
+	return v
 }
 
-func keepLast[E any](list []E, e E, n int) []E {
-	if len(list) == n {
-		copy(list, list[1:])
-		list = list[:n-1]
-	}
-	return append(list, e)
+// recent is the last of what was added.
+type recent[E any] struct {
+	list   []E
+	oldest int
 }
 
-func reversed[E any](list []E) []E {
-	turned := make([]E, 0, len(list))
-	for i := len(list) - 1; i >= 0; i-- {
-		turned = append(turned, list[i])
+// add adds e, in place of the oldest if there are most already.
+func (r *recent[E]) add(e E, most int) {
+	if len(r.list) < most {
+		r.list = append(r.list, e)
+		return
 	}
-	return turned
+	r.list[r.oldest] = e
+	r.oldest = (r.oldest + 1) % most
+}
+
+// all returns them in a list of its own, the oldest first; never nil.
+func (r *recent[E]) all() []E {
+	return append(append([]E{}, r.list[r.oldest:]...), r.list[:r.oldest]...)
 }
 
 func oneOf(known []string, s string) string {
-	if slices.Contains(known, strings.ToLower(s)) {
-		return strings.ToLower(s)
+	if at := slices.Index(known, strings.ToLower(s)); at >= 0 {
+		return known[at]
 	}
 	return "(other)"
 }
@@ -131,11 +139,11 @@ const maxName = 40
 // number long enough to be a telephone's.
 func plainName(s string) string {
 	digits := 0
-	for _, r := range s {
-		switch {
-		case r >= '0' && r <= '9':
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9':
 			digits++
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', strings.ContainsRune("-_.", r):
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '-', c == '_', c == '.':
 		default:
 			return "(not a name)"
 		}

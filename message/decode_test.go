@@ -355,3 +355,25 @@ func TestPeekType(t *testing.T) {
 		}
 	}
 }
+
+// The short texts of the head, in each spelling that JSON has for them.
+func TestDecode_headTexts(t *testing.T) {
+	t.Parallel()
+	e, err := message.Decode([]byte(`{"message_id":"\u0061-\"1\"","timestamp":"2026\u002d06-01T12:00:00Z","seq":{"epoch":"x\/y","n":7},"type":"system_alert","payload":{}}`))
+	require.NoError(t, err)
+	require.Equal(t, `a-"1"`, e.ID)
+	require.Equal(t, "2026-06-01T12:00:00Z", e.Timestamp.Text)
+	require.Equal(t, message.Seq{Epoch: "x/y", N: 7}, e.Seq)
+
+	e, err = message.Decode([]byte(`{"message_id":4711,"timestamp":1780315200,"seq":3,"type":"system_alert","payload":{}}`))
+	require.NoError(t, err)
+	require.Equal(t, "4711", e.ID)
+	require.Equal(t, "1780315200", e.Timestamp.Text)
+	require.Zero(t, e.Seq)
+
+	e, err = message.Decode([]byte(`{"message_id":"","timestamp":null,"seq":{"epoch":"x","n":0},"type":"system_alert","payload":{}}`))
+	require.NoError(t, err)
+	require.True(t, e.IDGenerated)
+	require.Empty(t, e.Timestamp.Text)
+	require.Zero(t, e.Seq)
+}

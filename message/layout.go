@@ -186,14 +186,18 @@ func (l *layout) fill(e *Envelope) error {
 		}
 	}
 	h := &e.Header
-	h.ID = textOf(l.id)
+	var room [192]byte
+	heads := string(append(append(append(room[:0], l.id...), l.timestamp...), l.seq...)) // at one allocation
+	id, rest := heads[:len(l.id)], heads[len(l.id):]
+	timestamp, seq := rest[:len(l.timestamp)], rest[len(l.timestamp):]
+	h.ID = textIn(id)
 	if h.ID == "" {
 		h.ID, h.IDGenerated = NewID(), true
 	}
 	h.Source = wellKnown(l.source)
 	h.Version = wellKnown(l.version)
-	h.Timestamp = parseTimestamp(textOf(l.timestamp), e.zone)
-	h.Seq, h.Part, h.Stream, h.Repeat = readSeq(l.seq), readPart(l.part), l.stream, l.repeat
+	h.Timestamp = parseTimestamp(textIn(timestamp), e.zone)
+	h.Seq, h.Part, h.Stream, h.Repeat = readSeq(l.seq, seq), readPart(l.part), l.stream, l.repeat
 	if isText(l.after) {
 		h.After = textOf(l.after)
 	}

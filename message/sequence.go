@@ -3,10 +3,10 @@ package message
 import "strconv"
 
 // readSeq reads {"epoch","n"}; anything else, as another producer might mean
-// by the key, is no number.
-func readSeq(raw span) Seq {
+// by the key, is no number. text is a copy of raw.
+func readSeq(raw span, text string) Seq {
 	var seq Seq
-	w := walk(raw)
+	w := walkText(raw, text)
 	for w.next() {
 		switch w.key {
 		case "epoch":

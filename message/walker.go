@@ -1,6 +1,9 @@
 package message
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strings"
+)
 
 // span is the JSON of one value inside a message.
 type span = json.RawMessage
@@ -237,6 +240,24 @@ func textOf(raw []byte) string {
 		return unquoted(raw[1 : len(raw)-1])
 	case c == '-' || c-'0' <= 9:
 		return string(raw)
+	}
+	return ""
+}
+
+// textIn is textOf for a copy of the JSON, of which the text becomes a part.
+func textIn(text string) string {
+	if text == "" {
+		return ""
+	}
+	switch c := text[0]; {
+	case c == '"':
+		inner := text[1 : len(text)-1]
+		if strings.IndexByte(inner, '\\') >= 0 {
+			return unquoted([]byte(inner))
+		}
+		return inner
+	case c == '-' || c-'0' <= 9:
+		return text
 	}
 	return ""
 }

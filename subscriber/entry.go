@@ -14,9 +14,19 @@ import (
 
 // entry is what a lane knows of an entry of a stream.
 type entry struct {
-	durable.Entry
-	tried       bool      // noted by Lease.Try
-	first, last time.Time // when the handler was called
+	*durable.Entry           // in the list of its batch; without Body when it is done
+	tried          bool      // noted by Lease.Try
+	first, last    time.Time // when the handler was called
+}
+
+// newStreamed makes the delivery of an entry, at one allocation.
+func newStreamed(env *message.Envelope, t *term, e *durable.Entry) *delivery {
+	s := &struct {
+		delivery
+		place entry
+	}{delivery{env: env, size: len(e.Body), term: t}, entry{Entry: e}}
+	s.entry = &s.place
+	return &s.delivery
 }
 
 // context is that of the handler: what came by pub/sub or from a stream is
@@ -36,7 +46,7 @@ func (d *delivery) given() bool { return d.entry != nil && d.term.over() }
 func (d *delivery) try() error {
 	tries := 0
 	err := d.term.insist(d.term.ctx, func() (err error) {
-		tries, err = d.term.lease.Try(d.term.ctx, d.entry.Entry)
+		tries, err = d.term.lease.Try(d.term.ctx, *d.entry.Entry)
 		return err
 	})
 	if err == nil && tries > durable.MaxTries {
@@ -84,7 +94,7 @@ func (l *lane) settleEntry(d *delivery, attempts int, err error) {
 	switch {
 	case attempts > 0 && err == nil:
 		l.counts.handled.Add(1)
-		t.done(&d.entry.Entry)
+		t.done(d.entry.Entry)
 	case l.leaves(d, err), l.bury(d, attempts, err) != nil:
 		l.giveBack(d)
 	default:
@@ -104,7 +114,7 @@ func (l *lane) bury(d *delivery, attempts int, err error) error {
 	if payload, ok := errors.AsType[*payloadError](err); ok {
 		attempts, err = 0, payload.err
 	}
-	return d.term.bury(&d.entry.Entry, durable.Failure{Err: err, Attempts: attempts, First: d.entry.first, Last: d.entry.last})
+	return d.term.bury(d.entry.Entry, durable.Failure{Err: err, Attempts: attempts, First: d.entry.first, Last: d.entry.last})
 }
 
 func (l *lane) giveBack(d *delivery) {
@@ -116,7 +126,7 @@ func (l *lane) giveBack(d *delivery) {
 	if d.entry.tried && t.lease.Context().Err() == nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), drainGrace/2)
 		defer cancel()
-		_ = t.lease.Untry(ctx, d.entry.Entry) // else it counts as one more try, of five
+		_ = t.lease.Untry(ctx, *d.entry.Entry) // else it counts as one more try, of five
 	}
 	t.leave(1)
 }

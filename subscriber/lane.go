@@ -207,7 +207,7 @@ func (l *lane) duplicate(d *delivery) {
 	}
 	switch {
 	case d.entry != nil:
-		d.term.done(&d.entry.Entry)
+		d.term.done(d.entry.Entry)
 	case d.term != nil:
 		d.term.leave(1)
 	}

@@ -133,7 +133,7 @@ func (t *term) take(ctx context.Context, e *durable.Entry) bool {
 	case l != nil:
 		env.StreamID = e.StreamID
 		t.f.saw(env)
-		return t.enqueue(ctx, l, &delivery{env: env, size: len(e.Body), term: t, entry: &entry{Entry: *e}})
+		return t.enqueue(ctx, l, newStreamed(env, t, e))
 	case isInvalid(err):
 		if t.bury(e, durable.Failure{Err: err}) != nil {
 			return false
@@ -194,13 +194,12 @@ func (t *term) leave(n int) {
 // done counts out an entry that is to be acknowledged.
 func (t *term) done(e *durable.Entry) {
 	t.f.noteSettled(e.StreamID)
-	kept := *e
-	kept.Body = nil // not needed for the acknowledgement
+	e.Body = nil // not needed for the acknowledgement, and the batch lives on
 	t.mu.Lock()
 	if len(t.handled) == 0 {
 		t.since = time.Now()
 	}
-	t.handled = append(t.handled, kept)
+	t.handled = append(t.handled, *e)
 	n := len(t.handled)
 	t.mu.Unlock()
 	if n == 1 || n == ackCount {
