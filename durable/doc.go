@@ -21,8 +21,9 @@
 //   - What was trimmed before it was read, and a stream that vanished, is
 //     reported as a [Gap].
 //
-// It needs Redis 7, alone, behind Sentinel or as a Cluster, and runs on
-// miniredis, which counts too little to tell of trimmed entries.
+// It needs Redis 7 or newer, or Valkey 8, alone, behind Sentinel or as a
+// Cluster, and runs on miniredis, which counts too little to tell of trimmed
+// entries.
 //
 // # Keys
 //

@@ -138,10 +138,12 @@ func isUnknownCommand(err error) bool {
 	return strings.Contains(text, "unknown command") || strings.Contains(text, "unknown redis command")
 }
 
-// isForbiddenInScript tells of a right that a script of ours lacks: Redis 7.0
-// has no code for it.
+// isForbiddenInScript tells of a right that a script of ours lacks: Redis has no
+// code for it. It says so in one way up to 7.0, and in another one since.
 func isForbiddenInScript(err error) bool {
-	return redis.HasErrorPrefix(err, "The user executing the script can't")
+	var answer redis.Error
+	return errors.As(err, &answer) &&
+		(strings.Contains(err.Error(), "The user executing the script can't") || strings.Contains(err.Error(), "ACL failure in script"))
 }
 
 func isDial(err error) bool {

@@ -44,11 +44,15 @@ func newBrowser(t *testing.T) *browser {
 	if program == "" {
 		realredis.Missing(t, "no chromium on PATH")
 	}
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()))
+	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(program), chromedp.NoSandbox)
 	ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(stop)
 	ctx, close := chromedp.NewContext(ctx)
-	t.Cleanup(close)
+	allocator := chromedp.FromContext(ctx).Allocator
+	t.Cleanup(func() {
+		close()
+		stop()
+		allocator.Wait() // it removes the browser's folder, as far as the browser's last processes let it
+	})
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	t.Cleanup(cancel)
 	b := &browser{t, ctx}
