@@ -141,7 +141,7 @@ func latencyBoth(t *testing.T, server *realredis.Server) *result {
 // inverses: above 1, the SDK is the faster one.
 func compareLatency(t *testing.T, sdk, hand *stopwatch, sdkSide, handSide contender) *result {
 	t.Helper()
-	n := slice(250, 10)
+	n := slice(1000, 10)
 	measure(t, sdkSide, n)
 	measure(t, handSide, n)
 	warm := len(sdk.taken)
