@@ -89,7 +89,7 @@ func (c *Client) streamsHealth(ctx context.Context) health.Check {
 		}
 		details := map[string]any{"length": stream.Length, "dead_letters": stream.DeadLetters}
 		if stream.DeadLetters > 0 {
-			check.Find(health.Degraded, fmt.Sprintf("%d messages on %s are dead letters: no handler could handle them", stream.DeadLetters, channel), "fogis-pubsub deadletter list, then requeue or discard")
+			check.Find(health.Degraded, fmt.Sprintf("dead letters of %s, which no handler could handle: %d", channel, stream.DeadLetters), "fogis-pubsub deadletter list, then requeue or discard")
 		}
 		groups := map[string]any{}
 		for _, g := range stream.Groups {

@@ -177,7 +177,7 @@ func TestDashboard_streams(t *testing.T) {
 	b.do(chromedp.Navigate(web.URL + "/calendar" + dashboardPath))
 	b.shows("#streams", message.ChannelMatchUpdates+": dead letters\n1")
 	b.shows("#streams", message.ChannelMatchUpdates+": calendar lag / pending\n0 / 0")
-	b.shows("#findings", "are dead letters")
+	b.shows("#findings", "dead letters of")
 	b.shows("#counters", "dead letters made\n1")
 	b.screenshot("streams")
 	cancel()

@@ -204,7 +204,7 @@ func TestCheck_streams(t *testing.T) {
 	require.NoError(t, conn.Do(t.Context(), "XADD", "{"+channel+"}:dead", "*", "message", "x").Err())
 	p := start(t, map[string]string{"REDIS_URL": redis.URL(), "REDIS_DURABLE": "true", "FOGIS_SERVICE_NAME": "calendar"}, "", "check")
 	require.Equal(t, exitFailed, p.wait(), p.stderr)
-	require.Contains(t, p.stderr.String(), "1 messages on "+channel+" are dead letters")
+	require.Contains(t, p.stderr.String(), "dead letters of "+channel+", which no handler could handle: 1")
 	require.Contains(t, p.stderr.String(), "group calendar on "+channel+" has had an entry waiting")
 	checks := p.line()["health_checks"].(map[string]any)
 	details := checks["streams"].(map[string]any)["details"].(map[string]any)[channel].(map[string]any)
