@@ -113,21 +113,21 @@ func TestDashboard(t *testing.T) {
 	b.shows("#messages", "processing_failure")
 	b.shows("#messages", "12 matches")
 	b.shows("#rate", "this minute 9")
-	b.shows("#health", "Healthy")
+	b.shows("#health", "Health: healthy, Redis pub/sub available")
 	b.screenshot("connected")
 
 	redis.Stop()
 	b.shows("#state", "degraded")
 	b.shows("#gaps", "going on")
 	b.shows("#subscriptions", "none")
-	b.shows("#health", "Unhealthy")
+	b.shows("#health", "Health: unhealthy, Redis unavailable")
 	b.screenshot("outage")
 
 	redis.Restart()
 	b.shows("#state", "connected")
 	b.shows("#gaps", "connection lost")
 	require.NotContains(t, b.text("#gaps"), "going on")
-	b.shows("#health", "Healthy")
+	b.shows("#health", "Health: healthy, Redis pub/sub available")
 
 	// By keyboard alone.
 	b.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(token), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter))
