@@ -38,6 +38,8 @@ type letters struct {
 	filter durable.Filter
 	types  []message.Type
 	ids    []string // instead of the filter
+
+	channel string // of the type that is worked on
 }
 
 func (c *command) deadletter(ctx context.Context, args []string) (err error) {
@@ -84,7 +86,9 @@ func (c *command) deadletter(ctx context.Context, args []string) (err error) {
 	done := ""
 	switch verb {
 	case "list", "show":
-		do = func(_ *durable.DeadLetters, d durable.DeadLetter) error { return c.printLetter(d, verb == "show") }
+		do = func(_ *durable.DeadLetters, d durable.DeadLetter) error {
+			return c.printLetter(d, l.channel, verb == "show")
+		}
 	case "requeue":
 		done = "requeued"
 		do = func(dead *durable.DeadLetters, d durable.DeadLetter) error {
@@ -115,7 +119,8 @@ func (c *command) deadletter(ctx context.Context, args []string) (err error) {
 
 	worked, failed := 0, 0
 	for _, t := range l.types {
-		dead, err := durable.NewDeadLetters(l.client.Redis(), cfg.Channel(t))
+		l.channel = cfg.Channel(t)
+		dead, err := durable.NewDeadLetters(l.client.Redis(), l.channel)
 		if err != nil {
 			return err
 		}
@@ -164,15 +169,13 @@ func (l *letters) each(ctx context.Context, dead *durable.DeadLetters) func(func
 
 // printLetter prints a letter; whole with its message, as subscribe prints it,
 // if that can be read.
-func (c *command) printLetter(d durable.DeadLetter, whole bool) error {
+func (c *command) printLetter(d durable.DeadLetter, channel string, whole bool) error {
 	l := deadLetterLine{
 		LetterID: d.LetterID, StreamID: d.Entry.StreamID, MessageID: d.Entry.ID, Type: d.Entry.Type, Group: d.Group, Instance: d.Instance,
 		Error: d.Reason, Attempts: d.Attempts, Tries: d.Tries, First: d.First, Last: d.Last, Buried: d.Buried(), Bytes: len(d.Entry.Body),
 	}
 	if whole {
-		if e, err := message.Decode(d.Entry.Body); err == nil {
-			l.Message, _ = decodedLine(e)
-		}
+		l.Message, _ = storedLine(channel, d.Entry)
 	}
 	return printLine(c.stdout, l)
 }

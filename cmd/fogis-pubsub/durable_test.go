@@ -51,6 +51,7 @@ func TestDurable_publishThenSubscribeThenReplay(t *testing.T) {
 		line := replayed.line()
 		require.Equal(t, id, line["stream_id"])
 		require.Equal(t, "6200045", line["matches"].([]any)[0].(map[string]any)["id"])
+		require.Equal(t, "fogis:matches:updates", line["channel"])
 	}
 	recent := start(t, env, "", "replay", "--type", "match_updates", "--since", "1h")
 	require.Equal(t, exitDone, recent.wait())
@@ -175,6 +176,9 @@ func TestDeadletter_listShowRequeueDiscard(t *testing.T) {
 	id := line["letter_id"].(string)
 	shown := call(exitDone, "show", "--type", "match_updates", id).line()
 	require.Equal(t, "6200045", shown["message"].(map[string]any)["matches"].([]any)[0].(map[string]any)["id"])
+	require.Equal(t, "fogis:matches:updates", shown["message"].(map[string]any)["channel"])
+	require.Equal(t, "stream", shown["message"].(map[string]any)["via"])
+	require.Equal(t, shown["stream_id"], shown["message"].(map[string]any)["stream_id"])
 	call(exitDone, "requeue", "--type", "match_updates", id)
 	call(exitFailed, "requeue", "--type", "match_updates", id)
 	require.Len(t, call(exitDone, "list").stdout.lines, 2)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/PitchConnect/fogispubsub"
+	"github.com/PitchConnect/fogispubsub/durable"
 	"github.com/PitchConnect/fogispubsub/message"
 	"github.com/PitchConnect/fogispubsub/subscriber"
 )
@@ -79,6 +80,17 @@ func (p *printer) handle(_ context.Context, e *message.Envelope) error {
 }
 
 // decodedLine is the line of a message of any type.
+// storedLine is the line of a message that lies in the stream of a channel, or
+// lay there before it became a dead letter.
+func storedLine(channel string, stored durable.Entry) (*line, error) {
+	e, err := message.Decode(stored.Body)
+	if err != nil {
+		return nil, err
+	}
+	e.Channel, e.Via, e.StreamID = channel, message.ViaStream, stored.StreamID
+	return decodedLine(e)
+}
+
 func decodedLine(e *message.Envelope) (*line, error) {
 	l := newLine(e)
 	if e.Type == message.TypeMatchUpdates {

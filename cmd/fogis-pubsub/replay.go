@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/PitchConnect/fogispubsub"
+	"github.com/PitchConnect/fogispubsub/config"
 	"github.com/PitchConnect/fogispubsub/durable"
 	"github.com/PitchConnect/fogispubsub/message"
 )
@@ -33,7 +34,12 @@ func (c *command) replay(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	client, err := fogispubsub.FromEnv(c.options(f, nil))
+	opts := c.options(f, nil)
+	cfg, err := config.FromEnv(opts.Getenv)
+	if err != nil {
+		return err
+	}
+	client, err := fogispubsub.New(cfg, opts)
 	if err != nil {
 		return err
 	}
@@ -44,12 +50,7 @@ func (c *command) replay(ctx context.Context, args []string) (err error) {
 		if err != nil {
 			return err
 		}
-		e, err := message.Decode(entry.Body)
-		var l *line
-		if err == nil {
-			e.Via, e.StreamID = message.ViaStream, entry.StreamID
-			l, err = decodedLine(e)
-		}
+		l, err := storedLine(cfg.Channel(message.Type(*typ)), entry)
 		if err != nil {
 			unreadable++
 			fmt.Fprintf(c.stderr, "%s cannot be read: %v\n", entry.StreamID, err)
