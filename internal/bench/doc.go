@@ -37,11 +37,11 @@
 //     and nobody publishes meanwhile: what is measured is the reader, by rate
 //     and by CPU time.
 //   - Latency: from before the publish call to within the handler, one status
-//     each millisecond, for a second at a time: the CPU time of shorter slices
-//     varies by more than the bound. A row compares the handler with a bare loop, both fed by
-//     a bare PUBLISH; another one with a loop that reads the status by
-//     encoding/json; a third both halves of the SDK with PUBLISH and a bare
-//     loop. The ratio is that of the inverse medians.
+//     each millisecond, for a second at a time or four: the CPU time of shorter
+//     slices varies by more than the bound. A row compares the handler with a bare
+//     loop, both fed by a bare PUBLISH; another one with a loop that reads the
+//     status by encoding/json; a third both halves of the SDK with PUBLISH and a
+//     bare loop. The ratio is that of the inverse medians.
 //   - Return: from before CLIENT KILL to the handling of a message published
 //     after it, under a stream of statuses.
 //   - Durable: a stream is filled while the reader is held back, and the clock

@@ -94,16 +94,16 @@ func publishTo(conn *redis.Client, channel string) func(*testing.T, []byte) {
 // latencyReceive compares the handler with a loop that reads nothing,
 // latencyRead with one that reads the message.
 func latencyReceive(t *testing.T, server *realredis.Server) *result {
-	return latencyTo(t, server, unread)
+	return latencyTo(t, server, unread, 4000)
 }
 
 func latencyRead(t *testing.T, server *realredis.Server) *result {
-	return latencyTo(t, server, new(digest).statusByHand)
+	return latencyTo(t, server, new(digest).statusByHand, 1000)
 }
 
 // latencyTo feeds the handler and a loop by a hand-written PUBLISH of fresh
 // messages.
-func latencyTo(t *testing.T, server *realredis.Server, read func(body string) error) *result {
+func latencyTo(t *testing.T, server *realredis.Server, read func(body string) error, n int) *result {
 	sdk, hand := newStopwatch(), newStopwatch()
 	client := statusHandler(t, server, sdk, sdkChannel)
 	bareLoop(t, server, hand, handChannel, read)
@@ -115,7 +115,7 @@ func latencyTo(t *testing.T, server *realredis.Server, read func(body string) er
 			return encoded(t, p, n)
 		}
 	}
-	r := compareLatency(t, sdk, hand, sdk.paced(fresh(), publishTo(conn, sdkChannel)), hand.paced(fresh(), publishTo(conn, handChannel)))
+	r := compareLatency(t, sdk, hand, sdk.paced(fresh(), publishTo(conn, sdkChannel)), hand.paced(fresh(), publishTo(conn, handChannel)), n)
 	require.Zero(t, client.Stats().Subscriber.Gaps)
 	return r
 }
@@ -134,14 +134,14 @@ func latencyBoth(t *testing.T, server *realredis.Server) *result {
 		_, err := client.Publish(t.Context(), p)
 		require.NoError(t, err)
 	}
-	return compareLatency(t, sdk, hand, sdk.paced(none, publish), hand.paced(same, publishTo(newHand(t, handOptions(server)), handChannel)))
+	return compareLatency(t, sdk, hand, sdk.paced(none, publish), hand.paced(same, publishTo(newHand(t, handOptions(server)), handChannel)), 1000)
 }
 
-// compareLatency compares the median times of both sides as the ratio of their
-// inverses: above 1, the SDK is the faster one.
-func compareLatency(t *testing.T, sdk, hand *stopwatch, sdkSide, handSide contender) *result {
+// compareLatency compares the median times of both sides, in slices of n
+// messages, as the ratio of their inverses: above 1, the SDK is the faster one.
+func compareLatency(t *testing.T, sdk, hand *stopwatch, sdkSide, handSide contender, n int) *result {
 	t.Helper()
-	n := slice(1000, 10)
+	n = slice(n, 10)
 	measure(t, sdkSide, n)
 	measure(t, handSide, n)
 	warm := len(sdk.taken)
