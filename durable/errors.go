@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -130,20 +131,24 @@ func passes(err error) bool {
 // isUnknownCommand tells of a command that the server does not know, whether a
 // client or a script of ours gave it.
 func isUnknownCommand(err error) bool {
-	var answer redis.Error
-	if !errors.As(err, &answer) {
-		return false
-	}
-	text := strings.ToLower(err.Error())
-	return strings.Contains(text, "unknown command") || strings.Contains(text, "unknown redis command")
+	return answers(err, "unknown command", "unknown redis command")
 }
 
 // isForbiddenInScript tells of a right that a script of ours lacks: Redis has no
 // code for it. It says so in one way up to 7.0, and in another one since.
 func isForbiddenInScript(err error) bool {
+	return answers(err, "the user executing the script can't", "acl failure in script")
+}
+
+// answers tells whether an error is the server's and holds one of these texts,
+// in any case.
+func answers(err error, texts ...string) bool {
 	var answer redis.Error
-	return errors.As(err, &answer) &&
-		(strings.Contains(err.Error(), "The user executing the script can't") || strings.Contains(err.Error(), "ACL failure in script"))
+	if !errors.As(err, &answer) {
+		return false
+	}
+	said := strings.ToLower(err.Error())
+	return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(said, text) })
 }
 
 func isDial(err error) bool {

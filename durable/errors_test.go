@@ -1,30 +1,55 @@
-package durable
+package durable_test
 
 import (
+	"context"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+
+	"github.com/PitchConnect/fogispubsub/durable"
+	"github.com/PitchConnect/fogispubsub/internal/realredis"
 )
 
-// answer is an error that a server sends.
-type answer string
+// refusal is what a server answers to every script.
+type refusal string
 
-func (a answer) Error() string { return string(a) }
-func (answer) RedisError()     {}
+func (r refusal) Error() string { return string(r) }
+func (refusal) RedisError()     {}
 
-// What servers say of a right that a script lacks, as each version says it.
-func TestFail_forbiddenInScript(t *testing.T) {
+func (refusal) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (refusal) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (r refusal) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() != "evalsha" {
+			return next(ctx, cmd)
+		}
+		cmd.SetErr(r)
+		return r
+	}
+}
+
+// Servers of each version say in another way that a script lacks a right.
+func TestReader_refusals_ofOtherServers(t *testing.T) {
 	t.Parallel()
+	server := realredis.Start(t)
 	for version, text := range map[string]string{
-		"Redis 6.2":             "ERR Error running script (call to f_1ada): @user_script:15: @user_script: 15: The user executing the script can't run this command or subcommand",
-		"Redis 7.0":             "The user executing the script can't run this command or subcommand script: 1ada, on @user_script:15.",
-		"Redis 8 and Valkey 8":  "ERR ACL failure in script: User limited has no permissions to run the 'xack' command script: 1ada, on @user_script:15.",
-		"outside of any script": "NOPERM this user has no permissions to run the 'xack' command",
+		"Redis 6.2":            "ERR Error running script (call to f_1ada): @user_script:15: @user_script: 15: The user executing the script can't run this command or subcommand",
+		"Redis 7.0":            "The user executing the script can't run this command or subcommand script: 1ada, on @user_script:15.",
+		"Redis 8 and Valkey 8": "ERR ACL failure in script: User limited has no permissions to run the 'set' command script: 1ada, on @user_script:15.",
 	} {
-		e := fail("ack", "fogis:matches:updates", "calendar", readerRights, answer(text))
-		require.True(t, e.Refused, version)
-		require.ErrorContains(t, e, "NOPERM", version)
-		require.ErrorContains(t, e, "+xack", version)
-		require.ErrorContains(t, e, text, version)
+		conn := connect(t, server.Addr())
+		conn.AddHook(refusal(text))
+		_, err := newReader(t, conn, durable.ReaderOptions{}).Acquire(t.Context())
+		failure := new(durable.Error)
+		require.ErrorAs(t, err, &failure, version)
+		require.True(t, failure.Refused, version)
+		require.ErrorContains(t, err, "NOPERM", version)
+		require.ErrorContains(t, err, "+set", version)
+		require.ErrorContains(t, err, text, version)
 	}
 }

@@ -190,13 +190,13 @@ func (l *layout) fill(e *Envelope) error {
 	heads := string(append(append(append(room[:0], l.id...), l.timestamp...), l.seq...)) // at one allocation
 	id, rest := heads[:len(l.id)], heads[len(l.id):]
 	timestamp, seq := rest[:len(l.timestamp)], rest[len(l.timestamp):]
-	h.ID = textIn(id)
+	h.ID = textOf(id)
 	if h.ID == "" {
 		h.ID, h.IDGenerated = NewID(), true
 	}
 	h.Source = wellKnown(l.source)
 	h.Version = wellKnown(l.version)
-	h.Timestamp = parseTimestamp(textIn(timestamp), e.zone)
+	h.Timestamp = parseTimestamp(textOf(timestamp), e.zone)
 	h.Seq, h.Part, h.Stream, h.Repeat = readSeq(l.seq, seq), readPart(l.part), l.stream, l.repeat
 	if isText(l.after) {
 		h.After = textOf(l.after)

@@ -108,10 +108,10 @@ func endOfString(data []byte, i int) (end int, escaped bool) {
 }
 
 // unquoted returns the text of a valid JSON string without its quotes.
-func unquoted(inner []byte) string {
-	for _, c := range inner {
-		if c == '\\' {
-			return string(appendUnquoted(nil, inner))
+func unquoted[T string | ~[]byte](inner T) string {
+	for i := range len(inner) {
+		if inner[i] == '\\' {
+			return string(appendUnquoted(nil, []byte(inner)))
 		}
 	}
 	return string(inner)

@@ -1,9 +1,6 @@
 package message
 
-import (
-	"encoding/json"
-	"strings"
-)
+import "encoding/json"
 
 // span is the JSON of one value inside a message.
 type span = json.RawMessage
@@ -230,8 +227,9 @@ func (w *walker) float() float64 { return parseFloat(w.string()) }
 // bool tells whether the value is true.
 func (w *walker) bool() bool { return w.first() == 't' }
 
-// textOf is the text of a valid string or number, else "".
-func textOf(raw []byte) string {
+// textOf is the text of a valid string or number, else "". Of a string it is a
+// part.
+func textOf[T string | ~[]byte](raw T) string {
 	if len(raw) == 0 {
 		return ""
 	}
@@ -240,24 +238,6 @@ func textOf(raw []byte) string {
 		return unquoted(raw[1 : len(raw)-1])
 	case c == '-' || c-'0' <= 9:
 		return string(raw)
-	}
-	return ""
-}
-
-// textIn is textOf for a copy of the JSON, of which the text becomes a part.
-func textIn(text string) string {
-	if text == "" {
-		return ""
-	}
-	switch c := text[0]; {
-	case c == '"':
-		inner := text[1 : len(text)-1]
-		if strings.IndexByte(inner, '\\') >= 0 {
-			return unquoted([]byte(inner))
-		}
-		return inner
-	case c == '-' || c-'0' <= 9:
-		return text
 	}
 	return ""
 }

@@ -378,6 +378,50 @@ func TestDurable_clientKillsWithHundredPending(t *testing.T) {
 	require.Empty(t, letters(t, client))
 }
 
+// Batches of small messages are large. Neither connections that are killed in
+// the middle of one nor a stop loses, repeats or reorders what they hold.
+func TestDurable_largeBatches_connectionsKilledAndStopped(t *testing.T) {
+	t.Parallel()
+	const n = 1000 // retained by default
+	server := realredis.Start(t)
+	client := streamClient(t, server.Options())
+	appendAll(t, client, 1, n, 0)
+	var first, second recorder
+	read, reached := make(chan struct{}), make(chan struct{})
+	first.do = func(ctx context.Context, id string) error {
+		switch id {
+		case numberedID(1):
+			select {
+			case <-read:
+			case <-ctx.Done():
+			}
+		case numberedID(300):
+			return client.ClientKillByFilter(ctx, "SKIPME", "yes").Err()
+		case numberedID(400):
+			close(reached)
+		}
+		return nil
+	}
+	o := inGroup()
+	o.QueueMessages = 50
+	one, _ := member(t, at(server.Addr()), o, first.handle)
+	eventually(t, "all read, far ahead of the lane", func() bool { return pending(t, client) == n })
+	close(read)
+	select {
+	case <-reached:
+	case <-time.After(patience):
+		t.Fatal("not handled after the connections were killed")
+	}
+	require.NoError(t, one.stop())
+	require.Less(t, len(first.IDs()), n, "the rest went back")
+	two, _ := member(t, at(server.Addr()), inGroup(), second.handle)
+	eventually(t, "all handled", func() bool { return len(first.IDs())+len(second.IDs()) >= n })
+	eventually(t, "acknowledged", func() bool { return pending(t, client) == 0 })
+	require.NoError(t, two.stop())
+	require.Equal(t, numbered(1, n), append(first.IDs(), second.IDs()...))
+	require.Empty(t, letters(t, client))
+}
+
 func TestDurable_stopLeavesWhatTheDrainCannotHandle(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -19,14 +19,14 @@ type entry struct {
 	first, last    time.Time // when the handler was called
 }
 
-// newStreamed makes the delivery of an entry, at one allocation.
-func newStreamed(env *message.Envelope, t *term, e *durable.Entry) *delivery {
-	s := &struct {
+// deliveryOf is the delivery of an entry; both lie in one allocation.
+func deliveryOf(e *durable.Entry, env *message.Envelope, t *term) *delivery {
+	both := &struct {
 		delivery
-		place entry
+		source entry
 	}{delivery{env: env, size: len(e.Body), term: t}, entry{Entry: e}}
-	s.entry = &s.place
-	return &s.delivery
+	both.entry = &both.source
+	return &both.delivery
 }
 
 // context is that of the handler: what came by pub/sub or from a stream is

@@ -133,7 +133,7 @@ func (t *term) take(ctx context.Context, e *durable.Entry) bool {
 	case l != nil:
 		env.StreamID = e.StreamID
 		t.f.saw(env)
-		return t.enqueue(ctx, l, newStreamed(env, t, e))
+		return t.enqueue(ctx, l, deliveryOf(e, env, t))
 	case isInvalid(err):
 		if t.bury(e, durable.Failure{Err: err}) != nil {
 			return false
