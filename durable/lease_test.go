@@ -2,6 +2,7 @@ package durable_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -145,16 +146,16 @@ func TestReader_Acquire_waitsOutAnOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		network := &link{redis: newEmbedded(t), down: true}
-		failed := 0
+		var failed atomic.Int64
 		r := newReader(t, network.client(t), durable.ReaderOptions{OnRetry: func(err error) {
-			failed++
+			failed.Add(1)
 			require.ErrorContains(t, err, "acquire on "+channel)
 		}})
 		at := acquireLater(t, r)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		require.Empty(t, at)
-		require.Greater(t, failed, 600/6)
+		require.Greater(t, failed.Load(), int64(600/6))
 		network.set(func(l *link) { l.down = false })
 		up := time.Now()
 		require.LessOrEqual(t, (<-at).Sub(up), 5100*time.Millisecond)
