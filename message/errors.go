@@ -10,6 +10,12 @@ var (
 	// sent. The same bytes will be refused again: do not retry.
 	ErrInvalid = errors.New("invalid message")
 
+	// ErrRefused is wrapped when a receiver refuses a message for good: it would
+	// refuse the same bytes again, so repeating them is of no use. A refusal that
+	// a later attempt can overcome does not wrap it, nor does one that says
+	// nothing about the message, such as a wrong token.
+	ErrRefused = errors.New("message refused by the receiver")
+
 	// ErrProbe is returned by [Decoder.Decode] for an operator's probe
 	// ("health_check_<epoch>", "test_message_<epoch>", {"test":true}): no
 	// failure, and nothing for a handler.
