@@ -24,9 +24,8 @@ fmt: ## Fail on files that gofmt would change
 vet: ## Run go vet
 	go vet ./...
 
-lint: ## Run staticcheck, and golangci-lint where it is installed
+lint: ## Run staticcheck, as pinned in tools/go.mod
 	$(TOOL) staticcheck ./...
-	@if command -v golangci-lint >/dev/null; then golangci-lint run ./...; fi
 
 bench: ## Compare with hand-written go-redis code on a real redis-server (PAIRS=15)
 	go test -count=1 -timeout 30m -run '^(TestRatios|TestAdmin_load)$$' -v ./internal/bench -args -pairs=$(PAIRS)
