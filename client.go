@@ -154,8 +154,13 @@ func (c *Client) Handle(t message.Type, handler subscriber.HandlerFunc) {
 }
 
 // Publish sends one message; see [publisher.Publisher.Publish] for routes,
-// retries, order and errors.
+// retries, order and errors. Match updates with changes and without a Summary get
+// that of [message.Summarize].
 func (c *Client) Publish(ctx context.Context, p message.Payload, opts ...publisher.PublishOption) (publisher.Receipt, error) {
+	if u, ok := p.(message.MatchUpdates); ok && len(u.Changes) > 0 && u.Summary == (message.ChangeSummary{}) {
+		u.Summary = message.Summarize(u.Changes)
+		p = u
+	}
 	return c.publisher.Publish(ctx, p, opts...)
 }
 

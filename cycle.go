@@ -13,8 +13,8 @@ import (
 	"github.com/PitchConnect/fogispubsub/publisher"
 )
 
-// statusTimeout bounds the sending of a terminal status whose caller's context
-// has already ended: the status is most wanted then.
+// statusTimeout bounds the sending of one status. It does not depend on the
+// cycle's context: a status is most wanted when that has ended.
 const statusTimeout = 5 * time.Second
 
 // ErrCycleEnded is returned by the methods of a [Cycle] that has sent its
@@ -47,7 +47,7 @@ type CycleOptions struct {
 //	if len(changes) == 0 {
 //		return cycle.NoChange()
 //	}
-//	receipt, err := cycle.Complete(matches, changes)
+//	receipt, err := cycle.Complete(message.MatchUpdates{Matches: matches, Changes: changes})
 //
 // A status that could not be sent is logged and does not fail the cycle: the
 // errors of a Cycle's methods speak of the match update. A Cycle is not for
@@ -57,33 +57,39 @@ type Cycle struct {
 	ctx     context.Context
 	options CycleOptions
 	began   time.Time
+	started chan struct{} // closed when the status "started" was sent, or given up
 	ended   bool
 }
 
-// StartCycle begins a processing cycle and sends its status "started". ctx
-// bounds what the cycle publishes; terminal statuses are sent even after it
-// ended, within 5 seconds.
+// StartCycle begins a processing cycle. It does not wait until its status
+// "started" is sent, so a Redis that hangs does not delay the work or the match
+// update; the terminal status follows it. ctx bounds the match update. Each status
+// has 5 seconds, also after ctx ended. Every cycle needs a terminal status: defer
+// [Cycle.End].
 func (c *Client) StartCycle(ctx context.Context, opts CycleOptions) *Cycle {
-	cycle := &Cycle{client: c, ctx: ctx, options: opts, began: time.Now()}
-	cycle.sendStatus(ctx, message.StatusStarted, nil)
+	cycle := &Cycle{client: c, ctx: ctx, options: opts, began: time.Now(), started: make(chan struct{})}
+	go func() {
+		defer close(cycle.started)
+		cycle.sendStatus(message.StatusStarted, map[string]any{})
+	}()
 	return cycle
 }
 
-// Complete publishes the snapshot with its changes and then sends the status
-// "completed", which says whether the snapshot found a route. The receipt and
-// the error are those of [Client.Publish].
-func (c *Cycle) Complete(matches []message.Match, changes []message.Change) (publisher.Receipt, error) {
+// Complete publishes the snapshot and then sends the status "completed", which
+// says whether a route took the snapshot. The receipt and the error are those of
+// [Client.Publish].
+func (c *Cycle) Complete(u message.MatchUpdates) (publisher.Receipt, error) {
 	if c.ended {
 		return publisher.Receipt{}, ErrCycleEnded
 	}
 	c.ended = true
-	receipt, err := c.client.Publish(c.ctx, message.MatchUpdates{Matches: matches, Changes: changes})
+	receipt, err := c.client.Publish(c.ctx, u)
 	c.finish(message.StatusCompleted, map[string]any{
-		"matches_processed":        len(matches),
-		"changes_detected":         true,
-		"match_publishing_success": err == nil,
+		"matches_processed":        len(u.Matches),
+		"changes_detected":         u.HasChanges == nil || *u.HasChanges, // as it is sent
+		"match_publishing_success": err == nil && receipt.Route != publisher.RouteNone,
 		"redis_publishing": map[string]any{"match_updates": map[string]any{
-			"success":     err == nil && receipt.Route == publisher.RoutePubSub,
+			"success":     err == nil && receipt.Route.AtRedis(),
 			"subscribers": receipt.Receivers,
 			"message_id":  receipt.ID,
 		}},
@@ -103,21 +109,22 @@ func (c *Cycle) NoChange() error {
 }
 
 // Fail sends the status "failed" and a system alert "processing_error", both
-// with the text of err, and returns err. Do not put personal data into err.
+// with the text of err, and returns err. Do not put personal data into err. A
+// cycle that has ended sends nothing more, and Fail still returns err.
 func (c *Cycle) Fail(err error) error {
-	if c.ended {
+	switch {
+	case c.ended && err == nil:
 		return ErrCycleEnded
-	}
-	c.ended = true
-	if err == nil {
+	case c.ended:
+		return err
+	case err == nil:
 		err = errNoOutcome
 	}
+	c.ended = true
 	text := strings.ToValidUTF8(err.Error(), "\uFFFD")
 	details := map[string]any{"error_type": errorType(err), "error_message": text}
 	c.finish(message.StatusFailed, details)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), statusTimeout)
-	defer cancel()
-	c.send(ctx, message.SystemAlert{
+	c.send(message.SystemAlert{
 		AlertType: "processing_error",
 		Severity:  "error",
 		Message:   "Match processing failed: " + text,
@@ -134,29 +141,29 @@ func (c *Cycle) End() {
 	}
 }
 
+// finish sends a terminal status, behind "started".
 func (c *Cycle) finish(status string, details map[string]any) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), statusTimeout)
-	defer cancel()
+	ended := time.Now()
+	<-c.started
 	details["start_time"] = c.began.UTC().Format(time.RFC3339Nano)
-	details["end_time"] = time.Now().UTC().Format(time.RFC3339Nano)
-	details["processing_duration_ms"] = time.Since(c.began).Milliseconds()
-	c.sendStatus(ctx, status, details)
+	details["end_time"] = ended.UTC().Format(time.RFC3339Nano)
+	details["processing_duration_ms"] = ended.Sub(c.began).Milliseconds()
+	c.sendStatus(status, details)
 }
 
-func (c *Cycle) sendStatus(ctx context.Context, status string, details map[string]any) {
-	if details == nil {
-		details = map[string]any{}
-	}
+func (c *Cycle) sendStatus(status string, details map[string]any) {
 	if c.options.Number != 0 {
 		details["cycle_number"] = c.options.Number
 	}
 	if c.options.Processor != "" {
 		details["processor_type"] = c.options.Processor
 	}
-	c.send(ctx, message.ProcessingStatus{Status: status, Details: rawDetails(details)})
+	c.send(message.ProcessingStatus{Status: status, Details: rawDetails(details)})
 }
 
-func (c *Cycle) send(ctx context.Context, p message.Payload) {
+func (c *Cycle) send(p message.Payload) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), statusTimeout)
+	defer cancel()
 	if _, err := c.client.Publish(ctx, p); err != nil {
 		c.client.logger.WarnContext(ctx, "a processing cycle could not send its status",
 			slog.String("type", string(p.MessageType())), slog.Any("err", err))

@@ -18,7 +18,8 @@ type MatchUpdates struct {
 	// HighPriorityFlag is the publisher's own flag; [MatchUpdates.HighPriority]
 	// is the rule to act on, and what is sent.
 	HighPriorityFlag bool
-	Summary          ChangeSummary
+	// Summary counts the changes, as [Summarize] does.
+	Summary ChangeSummary
 	// ProcessedAt is when the publisher made the snapshot. When zero, the
 	// envelope's own time is sent.
 	ProcessedAt Timestamp

@@ -167,11 +167,11 @@ func (p *Publisher) Publish(ctx context.Context, payload message.Payload, opts .
 		}
 	}
 	logged := d.route
-	if logged == RouteStream {
+	if logged.AtRedis() {
 		logged = RoutePubSub // the same way
 	}
-	if l.route.changed(string(logged), end) {
-		p.logRoute(ctx, l, &m, &d, failed)
+	if failed == nil && l.route.changed(string(logged), end) { // an error is returned, not logged
+		p.logRoute(ctx, l, &m, &d)
 	}
 	if failed != nil {
 		return Receipt{}, failed
@@ -208,11 +208,9 @@ func (p *Publisher) hasFallback(t message.Type) bool {
 }
 
 // logRoute tells that messages of a channel now take another route.
-func (p *Publisher) logRoute(ctx context.Context, l *lane, m *parcel, d *delivery, failed *Error) {
+func (p *Publisher) logRoute(ctx context.Context, l *lane, m *parcel, d *delivery) {
 	level, text, why := slog.LevelInfo, "publishing through Redis again", ""
 	switch {
-	case failed != nil:
-		level, text, why = slog.LevelWarn, "message not delivered", failed.Error()
 	case d.route == RouteFallback:
 		level, text, why = slog.LevelWarn, "publishing through the fallback", distinct(d.redis.failures)
 	case d.route == RouteOutbox:

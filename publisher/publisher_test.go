@@ -409,10 +409,9 @@ func TestPublisher_Publish_logsChangesOfRoute(t *testing.T) {
 		publish(5, ":1\r\n")
 		fallback.take = func(context.Context) error { return errors.New("no") }
 		publish(5, ":0\r\n")
-		require.Len(t, log.Records(), 3)
+		require.Len(t, log.Records(), 2, "what Publish returns is not logged too")
 		require.Equal(t, 1, log.Count("publishing through the fallback"))
 		require.Equal(t, 1, log.Count("publishing through Redis again"))
-		require.Equal(t, 1, log.Count("message not delivered"))
 		first := log.Records()[0]
 		require.Equal(t, "WARN", first.Level.String())
 		require.Equal(t, "match_updates", first.Attrs["type"])
@@ -420,6 +419,7 @@ func TestPublisher_Publish_logsChangesOfRoute(t *testing.T) {
 		require.Contains(t, first.Attrs["err"], "too few receivers")
 
 		// A route that changes all the time is told ten times a minute.
+		fallback.take = nil
 		for range 100 {
 			publish(1, ":1\r\n")
 			publish(1, ":0\r\n")

@@ -21,6 +21,10 @@ const (
 	RouteNone Route = "none"
 )
 
+// AtRedis reports whether Redis holds or has published a message that took this
+// route.
+func (r Route) AtRedis() bool { return r == RoutePubSub || r == RouteStream }
+
 // FallbackOutcome is what the fallback did with a message.
 type FallbackOutcome string
 

@@ -39,7 +39,7 @@ func main() {
 		Priority: message.PriorityHigh,
 		Field:    "domaruppdraglista",
 	}
-	receipt, err := cycle.Complete([]message.Match{match}, []message.Change{changed})
+	receipt, err := cycle.Complete(message.MatchUpdates{Matches: []message.Match{match}, Changes: []message.Change{changed}})
 	if err != nil {
 		log.Fatal(err) // names every route and why it failed
 	}
