@@ -49,7 +49,7 @@
 //	FOGIS_FALLBACK_URL              none                       http:// or https://; where match updates go when Redis did not take them
 //	FOGIS_FALLBACK_TOKEN            none                       visible ASCII without spaces; bearer token of the fallback, both sides
 //	FOGIS_FALLBACK_BATCH_SIZE       1                          1 or more; matches in one request to a Python receiver
-//	FOGIS_FALLBACK_TIMEOUT          30                         time; for one such request
+//	FOGIS_FALLBACK_TIMEOUT          4.5                        time; how long the fallback goes on without an accepted request
 //	FOGIS_REQUIRE_RECEIVERS         1                          whole number; listeners that must get match updates, 0 means 1, negative: none needed
 //	REDIS_DURABLE                   auto                       auto or a switch; keep messages in streams for those who are down, see Streams
 //	REDIS_STREAM_MAX_AGE            168h                       time up to 8784h, or 0 for no bound; older messages go

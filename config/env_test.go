@@ -73,7 +73,7 @@ func TestFromEnv_without_any_variable_gives_the_defaults(t *testing.T) {
 			ProcessorStatus: "fogis:processor:status",
 			SystemAlerts:    "fogis:system:alerts",
 		},
-		Fallback:         config.Fallback{BatchSize: 1, Timeout: 30 * time.Second},
+		Fallback:         config.Fallback{BatchSize: 1, Timeout: 4500 * time.Millisecond},
 		RequireReceivers: 1,
 		Durable:          config.Durable{Mode: config.DurableAuto},
 	}, c)

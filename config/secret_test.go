@@ -89,7 +89,7 @@ func TestConfig_prints_what_helps(t *testing.T) {
 	}
 	encoded, err := json.Marshal(c.Fallback)
 	require.NoError(t, err)
-	require.JSONEq(t, `{"URL":"https://***@calendar.example.com/manual-sync","Token":"***","BatchSize":1,"Timeout":30000000000}`, string(encoded))
+	require.JSONEq(t, `{"URL":"https://***@calendar.example.com/manual-sync","Token":"***","BatchSize":1,"Timeout":4500000000}`, string(encoded))
 }
 
 func TestSecret_tells_only_whether_it_is_there(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 func (c *Client) Check(ctx context.Context) error {
 	defer c.closeIdle()
 	d := delivery{client: c, window: time.Now().Add(connectWindow), attempts: 1}
-	resp, connected, err := d.options(ctx)
+	resp, connected, err := d.options(ctx, d.window)
 	if err != nil {
 		o := silent(connected, err)
 		if ctx.Err() != nil {

@@ -21,9 +21,11 @@ const mediaType = "application/vnd.fogis.envelope+json"
 const (
 	// connectTimeout bounds name resolution, TCP and TLS of one attempt.
 	connectTimeout = 2 * time.Second
-	// connectWindow is how long a Notify tries to reach the receiver. With the
-	// Redis budget of 5 s it keeps "both routes are down" below 10 s.
+	// connectWindow is how long a Notify tries to reach the receiver.
 	connectWindow = 4 * time.Second
+	// defaultTimeout and the Redis budget of 5 s together stay below 10 s, the
+	// time in which Publish returns when both routes are down.
+	defaultTimeout = 4500 * time.Millisecond
 	// maxBody is how much of an answer is read; the known ones have 100 bytes.
 	maxBody = 64 << 10
 )
@@ -36,8 +38,12 @@ type Options struct {
 	// not made with [Handler]. Zero: 1, so that each match's outcome is known;
 	// negative: all.
 	BatchSize int
-	// Timeout bounds each request up to the end of its answer. Zero: 30 s,
-	// because the Python calendar answers after Google's calls; negative: none.
+	// Timeout is how long a Notify goes on without an accepted request, all
+	// attempts and waits together; it begins again after each accepted part. So a
+	// receiver that hangs costs one Timeout. Zero: 4.5 s, which with the Redis
+	// budget of 5 s keeps a Publish below 10 s when both are down. A receiver that
+	// needs longer for one request, as a calendar may that answers after Google's
+	// calls, needs a longer Timeout. Negative: no bound but the caller's.
 	Timeout time.Duration
 	// Retries is how often a request is sent again after a failure that may
 	// pass. It is one budget for a Notify, full again after each accepted
@@ -45,8 +51,8 @@ type Options struct {
 	Retries int
 	// RetryDelay is the upper bound of the random wait before the first
 	// retry, doubled for each further one up to 10 s. A Retry-After of the
-	// receiver takes its place; one of more than a minute ends the attempts.
-	// Zero: 1 s; negative: no wait.
+	// receiver takes its place; one that leads past Timeout or the caller's
+	// deadline ends the attempts. Zero: 1 s; negative: no wait.
 	RetryDelay time.Duration
 	// Transport sends the requests. Nil: a transport of the client's own, which
 	// uses no proxy, gives a connection 2 s and keeps none after a Notify. A
@@ -124,7 +130,7 @@ func New(target string, opts Options) (*Client, error) {
 
 func (o Options) withDefaults() Options {
 	o.BatchSize = orDefault(o.BatchSize, 1)
-	o.Timeout = orDefault(o.Timeout, 30*time.Second)
+	o.Timeout = orDefault(o.Timeout, defaultTimeout)
 	o.Retries = max(orDefault(o.Retries, 3), 0)
 	o.RetryDelay = max(orDefault(o.RetryDelay, time.Second), 0)
 	if o.Logger == nil {
@@ -159,9 +165,10 @@ func (c *Client) String() string { return c.redacted }
 func (c *Client) GoString() string { return fmt.Sprintf("httpfallback.Client(%s)", c.redacted) }
 
 // Notify hands m to the receiver and blocks until it was accepted, was
-// refused, or the retries are used up; ctx bounds it all. A receiver that
-// cannot be connected, or is silent when asked what it accepts, is given up
-// after 4 s; one that falls silent later costs Timeout for each attempt.
+// refused, the retries are used up, or nothing was accepted for Timeout; ctx
+// bounds it all. A receiver that cannot be connected, or is silent when asked
+// what it accepts, is given up after 4 s. A wait that the receiver asks for is
+// kept within these bounds; one that leads past them is told in the error.
 //
 // A receiver that takes no whole envelopes gets match updates only. Another
 // type is then refused before anything is sent.
@@ -171,8 +178,9 @@ func (c *Client) GoString() string { return fmt.Sprintf("httpfallback.Client(%s)
 // m.Body may be read for a moment after Notify has returned, when a receiver
 // answers before it has read everything: do not change it.
 //
-// The error is an [*Error]. Parts accepted before a failure stay accepted,
-// and a later Notify of the same message sends them again.
+// The error is an [*Error]; it wraps [message.ErrRefused] if no repetition can
+// help. Parts accepted before a failure stay accepted, and a later Notify of the
+// same message sends them again.
 func (c *Client) Notify(ctx context.Context, m message.Outgoing) error {
 	defer c.closeIdle()
 	d := delivery{client: c, msg: m, window: time.Now().Add(connectWindow)}

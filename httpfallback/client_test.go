@@ -204,13 +204,13 @@ func TestClient_Notify_finalAnswerStops(t *testing.T) {
 	t.Parallel()
 	rec := &recorder{answer: func(w http.ResponseWriter, n int, _ request) {
 		if n == 2 {
-			w.WriteHeader(http.StatusNotFound)
+			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
 		io.WriteString(w, success)
 	}}
 	e := failed(t, client(t, serve(t, rec), httpfallback.Options{}).Notify(t.Context(), snapshot(3)))
-	require.Equal(t, [4]int{2, 3, 1, 404}, [4]int{e.Part, e.Of, e.Accepted, e.Status})
+	require.Equal(t, [4]int{2, 3, 1, 401}, [4]int{e.Part, e.Of, e.Accepted, e.Status})
 	require.Len(t, rec.keys(), 2)
 }
 
@@ -228,6 +228,7 @@ func TestClient_Notify_otherTypeNeedsEnvelopes(t *testing.T) {
 	err := client(t, serve(t, rec), httpfallback.Options{}).Notify(t.Context(), status())
 	failed(t, err)
 	require.ErrorContains(t, err, "match updates only")
+	require.ErrorIs(t, err, message.ErrRefused)
 	require.NotErrorIs(t, err, message.ErrInvalid)
 	require.Empty(t, rec.keys())
 }
@@ -239,6 +240,7 @@ func TestClient_Notify_undecodable(t *testing.T) {
 		message.Outgoing{ID: "x", Type: message.TypeMatchUpdates, Body: []byte(`{"ake.oberg@example.com"`)})
 	failed(t, err)
 	require.ErrorIs(t, err, message.ErrInvalid)
+	require.ErrorIs(t, err, message.ErrRefused)
 	require.Empty(t, rec.keys())
 }
 
@@ -356,7 +358,7 @@ func TestClient_Notify_receiverReplaced(t *testing.T) {
 		require.NoError(t, c.Notify(t.Context(), snapshot(2)))
 		rec.become(false, func(w http.ResponseWriter, _ int, _ request) { w.WriteHeader(400) })
 		require.Equal(t, 400, failed(t, c.Notify(t.Context(), snapshot(2))).Status)
-		require.Len(t, rec.keys(), 3)
+		require.Len(t, rec.keys(), 4)
 	})
 }
 

@@ -13,6 +13,7 @@ type delivery struct {
 	client *Client
 	msg    message.Outgoing
 	window time.Time // until then the receiver must have been reached
+	until  time.Time // until then a request must have been accepted; zero: no bound
 
 	reached bool // a POST was answered, or taken for as long as it may last
 	form    form
@@ -28,14 +29,14 @@ type delivery struct {
 
 // run sends request after request until the message is through.
 func (d *delivery) run(ctx context.Context) error {
-	d.retries = d.client.opts.Retries
-	var skipped *Error // the first of the parts that were not accepted
+	d.refill()
+	var skipped *Error // of the parts that were not accepted
 	for {
 		o := d.request(ctx)
 		switch o.verdict {
 		case accepted:
 			d.accepted++
-			d.retries = d.client.opts.Retries
+			d.refill()
 		case otherForm:
 			if d.turned {
 				return d.error(o)
@@ -47,7 +48,9 @@ func (d *delivery) run(ctx context.Context) error {
 			// The other parts may be good: a match that the receiver cannot
 			// handle must not keep those behind it from arriving.
 			err := d.error(o)
-			if skipped == nil {
+			// One part that a later attempt can bring through makes the whole
+			// message worth another one.
+			if skipped == nil || skipped.refused && !err.refused {
 				skipped = err
 			}
 			if d.form == parts && d.next+1 < d.of() {
@@ -66,6 +69,14 @@ func (d *delivery) run(ctx context.Context) error {
 		return skipped
 	}
 	return nil
+}
+
+// refill begins the bounds anew: there was progress.
+func (d *delivery) refill() {
+	d.retries = d.client.opts.Retries
+	if timeout := d.client.opts.Timeout; timeout > 0 {
+		d.until = time.Now().Add(timeout)
+	}
 }
 
 // request sends the next request until its outcome is settled or the retries
@@ -95,7 +106,7 @@ func (d *delivery) request(ctx context.Context) outcome {
 
 // ended is the outcome when ctx has ended after o.
 func ended(ctx context.Context, o outcome) outcome {
-	o.verdict, o.cause = final, ctx.Err()
+	o.verdict, o.cause = stop, ctx.Err()
 	if o.status == 0 {
 		o.reason = "no answer before the caller's context ended"
 	}
@@ -119,7 +130,7 @@ func (d *delivery) error(o outcome) *Error {
 	err := &Error{
 		URL: d.client.redacted, Status: o.status,
 		Attempts: d.attempts, Accepted: d.accepted,
-		reason: o.reason, cause: o.cause,
+		reason: o.reason, cause: o.cause, refused: o.refused,
 	}
 	if d.form == parts && d.envelope != nil {
 		err.Part, err.Of = d.next+1, d.of()

@@ -2,9 +2,11 @@ package httpfallback_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -47,8 +49,8 @@ func TestClient_Notify_toHandler_outcomes(t *testing.T) {
 	}{
 		{"failed", errors.New("x"), token, 3, 500, "handled none of the matches"},
 		{"invalid", message.ErrInvalid, token, 1, 400, "cannot read"},
-		{"wrong token", nil, "another", 1, 401, "set the fallback's token"},
-		{"no token", nil, "", 1, 401, "set the fallback's token"},
+		{"wrong token", nil, "another", 1, 401, "set FOGIS_FALLBACK_TOKEN"},
+		{"no token", nil, "", 1, 401, "set FOGIS_FALLBACK_TOKEN"},
 	} {
 		h := handler(t, receiver(func(context.Context, string, []byte) (message.Result, error) {
 			return message.Result{}, row.err
@@ -58,6 +60,7 @@ func TestClient_Notify_toHandler_outcomes(t *testing.T) {
 		e := failed(t, err)
 		require.Equal(t, [2]int{row.attempts, row.status}, [2]int{e.Attempts, e.Status}, row.name)
 		require.ErrorContains(t, err, row.text)
+		require.Equal(t, row.status == 400, errors.Is(err, message.ErrRefused))
 	}
 }
 
@@ -87,7 +90,35 @@ func TestClient_Notify_toHandler_overTLS(t *testing.T) {
 	require.NoError(t, c.Notify(t.Context(), snapshot(2)))
 
 	c = client(t, s.URL+"/manual-sync", httpfallback.Options{Retries: -1})
-	require.Error(t, c.Notify(t.Context(), snapshot(2)), "the certificate is not trusted")
+	require.ErrorContains(t, c.Notify(t.Context(), snapshot(2)), "signed by an unknown authority")
+}
+
+// What TLS has against a receiver is named, and may pass.
+func TestClient_Notify_overTLS_faults(t *testing.T) {
+	t.Parallel()
+	secure := httptest.NewTLSServer(&recorder{})
+	t.Cleanup(secure.Close)
+	plain := serve(t, &recorder{})
+	roots := secure.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	for _, row := range []struct {
+		name, url, text string
+		config          *tls.Config
+	}{
+		{"authority", secure.URL, "signed by an unknown authority", nil},
+		{"host", secure.URL, "for another host", &tls.Config{RootCAs: roots, ServerName: "calendar"}},
+		{"expired", secure.URL, "has expired or is not valid yet", &tls.Config{RootCAs: roots, Time: func() time.Time { return time.Now().AddDate(200, 0, 0) }}},
+		{"no TLS", strings.Replace(plain, "http:", "https:", 1), "does not speak TLS at this port", nil},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			c := client(t, row.url, httpfallback.Options{Retries: -1, Transport: &http.Transport{TLSClientConfig: row.config}})
+			for _, err := range []error{c.Notify(t.Context(), snapshot(1)), c.Check(t.Context())} {
+				failed(t, err)
+				require.ErrorContains(t, err, row.text)
+				require.NotErrorIs(t, err, message.ErrRefused)
+			}
+		})
+	}
 }
 
 func TestClient_Notify_concurrently(t *testing.T) {

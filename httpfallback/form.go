@@ -32,7 +32,7 @@ func (d *delivery) ask(ctx context.Context) (f form, connected bool, err error) 
 	if f := d.client.remembered(); f != unknown {
 		return f, false, nil
 	}
-	resp, connected, err := d.options(ctx)
+	resp, connected, err := d.options(ctx, d.window)
 	switch {
 	case err == nil:
 		return d.client.learn(resp), true, nil
@@ -43,12 +43,20 @@ func (d *delivery) ask(ctx context.Context) (f form, connected bool, err error) 
 	}
 }
 
-// options sends OPTIONS and waits for the answer while the window is open.
-func (d *delivery) options(ctx context.Context) (resp *http.Response, connected bool, err error) {
-	ctx, cancel := context.WithDeadlineCause(ctx, d.window, errSlow)
+// options sends OPTIONS and waits for the answer until then.
+func (d *delivery) options(ctx context.Context, until time.Time) (resp *http.Response, connected bool, err error) {
+	ctx, cancel := context.WithDeadlineCause(ctx, until, errSlow)
 	defer cancel()
 	resp, _, connected, err = d.exchange(d.client.request(ctx, http.MethodOptions))
 	return resp, connected, err
+}
+
+// isTheURL tells whether the receiver answers OPTIONS, which carries no message,
+// with the same status as it did the message, or not at all. What it said then
+// is nothing that it has against the message.
+func (d *delivery) isTheURL(ctx context.Context, status int) bool {
+	resp, _, err := d.options(ctx, time.Now().Add(connectTimeout))
+	return err != nil || resp.StatusCode == status
 }
 
 // learn remembers what an answer to OPTIONS tells.

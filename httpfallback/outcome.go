@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -20,7 +21,7 @@ const (
 	again             // may pass: try again, then stop
 	againPart         // may pass, or this part is at fault: try again, then go on with the next part
 	skipPart          // this part is at fault: go on with the next
-	final             // the same for every request: stop
+	stop              // a repetition within this Notify is of no use
 	otherForm         // the receiver is not of the kind that it was taken for
 )
 
@@ -29,45 +30,60 @@ type outcome struct {
 	verdict verdict
 	status  int
 	wait    time.Duration // what the receiver asked for
+	refused bool          // for good, because of what the message is
 	reason  string
 	cause   error
 }
 
 // judge reads an answer as the outcomes of the Python calendar's /manual-sync
-// and of [Handler] ask for. sent is the form of the request.
+// and of [Handler] ask for. sent is the form of the request. Statuses count by
+// their class: an unknown 5xx is a 500, an unknown 4xx a 400.
 func judge(sent form, path string, resp *http.Response, body []byte) outcome {
-	o := outcome{verdict: final, status: resp.StatusCode}
+	o := outcome{verdict: stop, status: resp.StatusCode}
 	ours := acceptsEnvelopes(resp.Header)
 	switch {
-	case o.status == http.StatusOK:
-		if readAnswer(body).success {
-			o.verdict = accepted
-		}
-		o.reason = `the answer does not say "success":true, so nothing was accepted; the URL must be that of /manual-sync (/sync takes no matches)`
 	case sent == whole && !ours && isRefusal(o.status),
 		sent == parts && ours && o.status == http.StatusUnprocessableEntity:
 		o.verdict = otherForm
 		o.reason = "the receiver has become one of another kind"
-	case o.status >= 300 && o.status < 400:
-		o.reason = "redirects are not followed; set the URL to which this one leads"
-	case o.status == http.StatusBadRequest:
-		o.reason = "the receiver cannot read the request; is it a receiver of match updates?"
-	case o.status == http.StatusUnauthorized, o.status == http.StatusForbidden:
-		o.reason = "the receiver wants another token; set the fallback's token to the receiver's"
-	case o.status == http.StatusNotFound:
-		o.reason = "the receiver has no " + path + "; check the URL's path; an invalid REDIS_TIMEOUT at the Python calendar removes its /manual-sync"
-	case o.status == http.StatusMethodNotAllowed:
-		o.reason = "the receiver takes no POST at " + path + "; check the URL's path"
-	case o.status == http.StatusRequestEntityTooLarge:
-		o.verdict = skipPart
-		o.reason = "larger than the receiver takes; send smaller parts or raise its limit"
-	case o.status == http.StatusUnprocessableEntity:
-		o.reason = "the receiver refuses the message"
-	case o.status == http.StatusTooManyRequests, o.status == http.StatusServiceUnavailable:
-		o.verdict, o.wait = again, retryAfter(resp.Header)
+	case o.status == http.StatusOK:
+		o.ok(body)
+	case o.status >= 500:
+		o.serverError(resp, body)
+	case o.status >= 400:
+		o.clientError(path, resp)
+	case o.status >= 300:
+		o.reason = "redirects are not followed; set FOGIS_FALLBACK_URL to where this one leads"
+	default:
+		o.reason = "no receiver of match updates answers so; check FOGIS_FALLBACK_URL"
+	}
+	if o.wait > 0 {
+		o.reason += fmt.Sprintf("; it asks for a retry in %v", o.wait)
+	}
+	return o
+}
+
+func (o *outcome) ok(body []byte) {
+	switch {
+	case readAnswer(body).success:
+		o.verdict = accepted
+	case len(body) > maxBody:
+		o.reason = fmt.Sprintf("the answer is longer than %d bytes, so it was not read; the request may have been handled", maxBody)
+	default:
+		o.reason = `the answer does not say "success":true, so nothing was accepted; FOGIS_FALLBACK_URL must lead to /manual-sync (/sync takes no matches)`
+	}
+}
+
+func (o *outcome) serverError(resp *http.Response, body []byte) {
+	o.verdict, o.wait = againPart, retryAfter(resp.Header)
+	switch o.status {
+	case http.StatusServiceUnavailable:
+		o.verdict = again
 		o.reason = "the receiver is busy or not ready"
-	case o.status == http.StatusInternalServerError:
-		o.verdict = againPart
+	case http.StatusBadGateway, http.StatusGatewayTimeout:
+		o.verdict = again
+		o.reason = "a proxy cannot reach the receiver; is the receiver up?"
+	default:
 		switch r := readAnswer(body); {
 		case r.counted:
 			o.reason = "the receiver handled none of the matches; a Python calendar that started without Google's token answers so until it is restarted with one"
@@ -76,17 +92,59 @@ func judge(sent form, path string, resp *http.Response, body []byte) outcome {
 		default:
 			o.reason = "the receiver failed without a known answer; its own log says why"
 		}
-	case o.status == http.StatusBadGateway, o.status == http.StatusGatewayTimeout:
-		o.verdict = again
-		o.reason = "a proxy cannot reach the receiver; is the receiver up?"
-	case o.status == http.StatusRequestTimeout:
-		o.verdict = again
-		o.reason = "the request arrived too slowly"
-	default:
-		o.reason = "no receiver of match updates answers so; check the URL"
 	}
-	return o
 }
+
+// clientError tells three kinds apart: what a later attempt can overcome, what
+// is wrong with the settings and so with every message, and what the receiver
+// has against this message. Only the last is a refusal for good.
+func (o *outcome) clientError(path string, resp *http.Response) {
+	switch o.status {
+	case http.StatusRequestTimeout, http.StatusConflict, http.StatusMisdirectedRequest, http.StatusLocked,
+		http.StatusFailedDependency, http.StatusTooEarly, http.StatusTooManyRequests, clientClosed:
+		o.verdict, o.wait = again, retryAfter(resp.Header)
+		switch o.status {
+		case http.StatusRequestTimeout, clientClosed:
+			o.reason = "the request arrived too slowly"
+		case http.StatusMisdirectedRequest:
+			o.reason = "the request reached a server that does not serve this host; check the proxy"
+		default:
+			o.reason = "the receiver is busy or not ready"
+		}
+	case http.StatusUnauthorized, http.StatusForbidden:
+		o.reason = "the receiver wants another token; set FOGIS_FALLBACK_TOKEN to the receiver's"
+	case http.StatusMethodNotAllowed:
+		o.reason = "the receiver takes no POST at " + path + "; check the path in FOGIS_FALLBACK_URL"
+	case http.StatusPaymentRequired, http.StatusProxyAuthRequired, http.StatusUpgradeRequired,
+		http.StatusPreconditionRequired:
+		o.reason = "something before the receiver wants more than a request; check the proxy"
+	case http.StatusNotFound, http.StatusGone:
+		o.refused = true
+		o.reason = "the receiver has no " + path + "; check the path in FOGIS_FALLBACK_URL; an invalid REDIS_TIMEOUT at the Python calendar removes its /manual-sync"
+	case http.StatusRequestEntityTooLarge:
+		o.verdict, o.refused = skipPart, true
+		o.reason = "larger than the receiver takes; send smaller parts or raise its limit"
+	case http.StatusUnprocessableEntity:
+		o.verdict, o.refused = skipPart, true
+		o.reason = "the receiver refuses the message"
+	default:
+		o.verdict, o.refused = skipPart, true
+		o.reason = "the receiver cannot read the request; is it a receiver of match updates?"
+	}
+}
+
+// mayBeTheURL tells whether an answer with that status can also mean that the
+// URL leads to something else, as an HTTPS port that is spoken to in plain HTTP.
+func mayBeTheURL(status int) bool {
+	switch status {
+	case http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+		return false
+	}
+	return true
+}
+
+// clientClosed is what proxies call a sender that went away.
+const clientClosed = 499
 
 // isRefusal lists the statuses by which a receiver of parts refuses an
 // envelope that has its matches in the payload only.

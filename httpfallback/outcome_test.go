@@ -1,14 +1,18 @@
 package httpfallback_test
 
 import (
+	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/PitchConnect/fogispubsub/httpfallback"
+	"github.com/PitchConnect/fogispubsub/message"
 )
 
 // TestClient_Notify_outcomes has a row for each answer of the Python
@@ -46,19 +50,36 @@ func TestClient_Notify_outcomes(t *testing.T) {
 
 		{"no JSON", 400, `{"success":false,"error":"Missing JSON data in request"}`, false, 1, "400: the receiver cannot read the request"},
 		{"no matches", 400, `{"success":false,"error":"Missing 'matches' in request data"}`, false, 1, "400: the receiver cannot read the request"},
-		{"wrong token", 401, html, false, 1, "set the fallback's token"},
-		{"forbidden", 403, html, false, 1, "set the fallback's token"},
-		{"route not registered", 404, html, false, 1, "404: the receiver has no /manual-sync; check the URL's path; an invalid REDIS_TIMEOUT at the Python calendar removes its /manual-sync"},
+		{"wrong token", 401, html, false, 1, "set FOGIS_FALLBACK_TOKEN"},
+		{"to be paid", 402, html, false, 1, "check the proxy"},
+		{"forbidden", 403, html, false, 1, "set FOGIS_FALLBACK_TOKEN"},
+		{"route not registered", 404, html, false, 1, "404: the receiver has no /manual-sync; check the path in FOGIS_FALLBACK_URL; an invalid REDIS_TIMEOUT at the Python calendar removes its /manual-sync"},
 		{"method not allowed", 405, html, false, 1, "405: the receiver takes no POST at /manual-sync"},
+		{"a proxy's login", 407, html, false, 1, "check the proxy"},
 		{"too slow", 408, "", false, 3, "arrived too slowly"},
-		{"gone", 410, html, false, 1, "410: no receiver"},
+		{"conflict", 409, html, false, 3, "busy or not ready"},
+		{"gone", 410, html, false, 1, "410: the receiver has no /manual-sync"},
 		{"too large", 413, html, false, 1, "smaller parts"},
+		{"of no known type", 415, html, false, 1, "cannot read the request"},
+		{"an unknown 4xx", 418, html, false, 1, "cannot read the request"},
+		{"misdirected", 421, html, false, 3, "check the proxy"},
 		{"refused", 422, html, false, 1, "refuses the message"},
+		{"locked", 423, html, false, 3, "busy"},
+		{"what it depends on failed", 424, html, false, 3, "busy"},
+		{"too early", 425, html, false, 3, "busy"},
+		{"upgrade", 426, html, false, 1, "check the proxy"},
 		{"too many", 429, "", false, 3, "busy"},
-		{"not implemented", 501, html, false, 1, "501: no receiver"},
+		{"gone before the answer", 499, "", false, 3, "arrived too slowly"},
+		{"not implemented", 501, html, false, 3, "without a known answer"},
 		{"bad gateway", 502, html, false, 3, "a proxy cannot reach"},
 		{"not ready", 503, html, false, 3, "busy or not ready"},
 		{"gateway timeout", 504, html, false, 3, "a proxy cannot reach"},
+		{"no room", 507, html, false, 3, "without a known answer"},
+		{"a cloud's proxy", 520, html, false, 3, "without a known answer"},
+		{"a cloud's proxy with TLS", 526, html, false, 3, "without a known answer"},
+		{"a cloud's DNS", 530, html, false, 3, "without a known answer"},
+		{"an unknown 5xx", 598, html, false, 3, "without a known answer"},
+		{"another unknown 5xx", 599, html, false, 3, "without a known answer"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -78,14 +99,58 @@ func TestClient_Notify_outcomes(t *testing.T) {
 			require.Equal(t, row.status, e.Status)
 			require.Equal(t, row.attempts, e.Attempts)
 			require.Equal(t, [2]int{1, 1}, [2]int{e.Part, e.Of})
+			final := slices.Contains([]int{400, 404, 410, 413, 415, 418, 422}, row.status)
+			require.Equal(t, final, errors.Is(err, message.ErrRefused))
 			require.Contains(t, err.Error(), row.text)
 		})
 	}
 }
 
+// What the URL answers to a request without a message says nothing about the
+// message: the path is wrong, or a TLS port is spoken to in plain HTTP.
+func TestClient_Notify_refusalOfTheURLIsNoneOfTheMessage(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{400, 404, 410} {
+		url := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+		err := client(t, url, httpfallback.Options{}).Notify(t.Context(), snapshot(2))
+		require.Equal(t, status, failed(t, err).Status)
+		require.NotErrorIs(t, err, message.ErrRefused)
+	}
+	s := httptest.NewTLSServer(&recorder{})
+	t.Cleanup(s.Close)
+	url := strings.Replace(s.URL, "https:", "http:", 1)
+	err := client(t, url, httpfallback.Options{}).Notify(t.Context(), snapshot(2))
+	require.Equal(t, 400, failed(t, err).Status)
+	require.NotErrorIs(t, err, message.ErrRefused)
+}
+
+// One part that may still come through makes another Notify worth while.
+func TestClient_Notify_refusedPartBesideAFailedOne(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		other, part int
+		refused     bool
+	}{{200, 1, true}, {422, 1, true}, {500, 2, false}} {
+		rec := &recorder{answer: func(w http.ResponseWriter, _ int, r request) {
+			switch {
+			case strings.Contains(string(r.body), "6200001"):
+				w.WriteHeader(422)
+			case strings.Contains(string(r.body), "6200002"):
+				w.WriteHeader(row.other)
+			}
+			io.WriteString(w, success)
+		}}
+		m := snapshot(3)
+		err := client(t, serve(t, rec), httpfallback.Options{Retries: -1}).Notify(t.Context(), m)
+		require.Equal(t, row.part, failed(t, err).Part)
+		require.Equal(t, row.refused, errors.Is(err, message.ErrRefused))
+		require.Equal(t, []string{m.ID + "/1", m.ID + "/2", m.ID + "/3"}, rec.keys())
+	}
+}
+
 func TestClient_Notify_passingFailure(t *testing.T) {
 	t.Parallel()
-	for _, status := range []int{408, 429, 500, 502, 503, 504} {
+	for _, status := range []int{408, 409, 421, 423, 425, 429, 500, 502, 503, 504, 507, 520, 530, 598, 599} {
 		rec := &recorder{answer: func(w http.ResponseWriter, n int, _ request) {
 			if n <= 2 {
 				w.WriteHeader(status)
@@ -129,5 +194,7 @@ func TestClient_Notify_hugeAnswer(t *testing.T) {
 	}}
 	err := client(t, serve(t, rec), httpfallback.Options{}).Notify(t.Context(), snapshot(1))
 	require.Equal(t, 200, failed(t, err).Status)
+	require.ErrorContains(t, err, "the answer is longer than 65536 bytes")
+	require.NotErrorIs(t, err, message.ErrRefused)
 	require.Len(t, rec.got(http.MethodPost), 1)
 }

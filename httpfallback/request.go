@@ -18,11 +18,16 @@ import (
 // caller's own deadline.
 var errSlow = errors.New("out of time")
 
-const notConnected = "the receiver cannot be connected; is it up, and is the URL right?"
+const notConnected = "the receiver cannot be connected; is it up, and is FOGIS_FALLBACK_URL right?"
 
 // attempt sends the next request once.
 func (d *delivery) attempt(ctx context.Context) outcome {
 	c := d.client
+	if !d.until.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadlineCause(ctx, d.until, errSlow)
+		defer cancel()
+	}
 	if d.form == unknown {
 		f, connected, err := d.ask(ctx)
 		if err != nil {
@@ -32,12 +37,7 @@ func (d *delivery) attempt(ctx context.Context) outcome {
 	}
 	body, err := d.body()
 	if err != nil {
-		return outcome{verdict: final, reason: "nothing was sent", cause: err}
-	}
-	if c.opts.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, c.opts.Timeout, errSlow)
-		defer cancel()
+		return outcome{verdict: stop, refused: true, reason: "nothing was sent", cause: err}
 	}
 	req := c.request(ctx, http.MethodPost)
 	req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
@@ -59,7 +59,11 @@ func (d *delivery) attempt(ctx context.Context) outcome {
 	if err != nil {
 		return c.failure(connected, err)
 	}
-	return judge(d.form, c.target.Path, resp, answer)
+	o := judge(d.form, c.target.Path, resp, answer)
+	if o.refused && mayBeTheURL(o.status) && d.isTheURL(ctx, o.status) {
+		o.verdict, o.refused = stop, false
+	}
+	return o
 }
 
 // request makes one without body.
@@ -73,7 +77,8 @@ func (c *Client) request(ctx context.Context, method string) *http.Request {
 	return req
 }
 
-// exchange sends one request and reads the answer, at most maxBody of it. It
+// exchange sends one request and reads the answer, one byte more than maxBody
+// of it at most. It
 // gives up a connection that is not made in time, and tells whether one was
 // made.
 func (d *delivery) exchange(req *http.Request) (resp *http.Response, body []byte, connected bool, err error) {
@@ -100,7 +105,7 @@ func (d *delivery) exchange(req *http.Request) (resp *http.Response, body []byte
 		return nil, nil, connected, err
 	}
 	defer resp.Body.Close()
-	body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	if resp.StatusCode != http.StatusOK {
 		err = nil // the status says enough
 	}
@@ -109,21 +114,24 @@ func (d *delivery) exchange(req *http.Request) (resp *http.Response, body []byte
 
 // silent is the outcome of an OPTIONS without an answer.
 func silent(connected bool, err error) outcome {
-	o := outcome{verdict: again, reason: notConnected, cause: withoutContents(err)}
 	if connected {
-		o.reason = "the receiver takes connections and answers nothing, not even OPTIONS; if it hangs, restart it"
+		return outcome{
+			verdict: again, cause: withoutContents(err),
+			reason: "the receiver takes connections and answers nothing, not even OPTIONS; if it hangs, restart it",
+		}
 	}
-	return o
+	return unconnected(err)
 }
 
 // failure is the outcome of a POST without an answer.
 func (c *Client) failure(connected bool, err error) outcome {
+	if !connected {
+		return unconnected(err)
+	}
 	o := outcome{verdict: again, cause: withoutContents(err)}
 	switch {
-	case !connected:
-		o.reason = notConnected
 	case errors.Is(err, errSlow):
-		o.reason = fmt.Sprintf("the receiver took the request and gave no answer within %v", c.opts.Timeout)
+		o.reason = fmt.Sprintf("the receiver took the request and gave no answer within %v; if it hangs, restart it; if it needs longer, raise FOGIS_FALLBACK_TIMEOUT", c.opts.Timeout)
 	default:
 		o.reason = "the connection broke before the answer; the request may have been handled"
 	}

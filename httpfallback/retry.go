@@ -2,6 +2,8 @@ package httpfallback
 
 import (
 	"context"
+	"errors"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -9,19 +11,15 @@ import (
 	"time"
 )
 
-const (
-	// maxRetryDelay bounds the doubling of Options.RetryDelay.
-	maxRetryDelay = 10 * time.Second
-	// maxRetryAfter is the longest Retry-After that is waited for.
-	maxRetryAfter = time.Minute
-)
+// maxRetryDelay bounds the doubling of Options.RetryDelay.
+const maxRetryDelay = 10 * time.Second
 
 // wait returns how long to wait before the next attempt: what the receiver
 // asked for, else a random time below a bound that doubles. There is no next
-// attempt when the retries are used up, when it would come too late for ctx,
-// or when the receiver was not reached within the window.
+// attempt when the retries are used up, when it would come too late for ctx or
+// Options.Timeout, or when the receiver was not reached within the window.
 func (d *delivery) wait(ctx context.Context, o outcome) (time.Duration, bool) {
-	if d.retries == 0 || o.wait > maxRetryAfter {
+	if d.retries == 0 {
 		return 0, false
 	}
 	wait := o.wait
@@ -30,6 +28,9 @@ func (d *delivery) wait(ctx context.Context, o outcome) (time.Duration, bool) {
 	}
 	at := time.Now().Add(wait)
 	if deadline, ok := ctx.Deadline(); ok && !at.Before(deadline) {
+		return 0, false
+	}
+	if !d.until.IsZero() && !at.Before(d.until) {
 		return 0, false
 	}
 	return wait, d.reached || at.Before(d.window)
@@ -62,11 +63,13 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// retryAfter reads both forms of the header; zero when there is none.
+// retryAfter reads both forms of the header; zero when there is none. A number
+// of any size counts.
 func retryAfter(h http.Header) time.Duration {
 	v := strings.TrimSpace(h.Get("Retry-After"))
-	if seconds, err := strconv.ParseUint(v, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second
+	seconds, err := strconv.ParseUint(v, 10, 64)
+	if err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(seconds, math.MaxInt64/uint64(time.Second))) * time.Second
 	}
 	if at, err := http.ParseTime(v); err == nil {
 		return max(time.Until(at), 0)

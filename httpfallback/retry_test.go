@@ -16,7 +16,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/PitchConnect/fogispubsub/config"
 	"github.com/PitchConnect/fogispubsub/httpfallback"
+	"github.com/PitchConnect/fogispubsub/message"
 )
 
 const pipeURL = "http://calendar:5003/manual-sync"
@@ -63,7 +65,7 @@ func TestClient_Notify_retryAfter(t *testing.T) {
 						}
 						io.WriteString(w, success)
 					}}
-					c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, rec), RetryDelay: time.Second})
+					c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, rec), RetryDelay: time.Second, Timeout: 2 * time.Minute})
 					start := time.Now()
 					require.NoError(t, c.Notify(t.Context(), snapshot(1)))
 					require.Equal(t, row.wait, time.Since(start))
@@ -73,26 +75,54 @@ func TestClient_Notify_retryAfter(t *testing.T) {
 	}
 }
 
-// What cannot be waited for ends the attempts at once.
+// What cannot be waited for ends the attempts at once, and the error says when
+// to come back.
 func TestClient_Notify_retryAfterTooLong(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
-		header  string
-		timeout time.Duration
-	}{{"61", time.Hour}, {"30", 20 * time.Second}} {
+		header          string
+		timeout, caller time.Duration
+		says            string
+	}{
+		{"5", 0, time.Hour, "it asks for a retry in 5s"},
+		{"60", 0, time.Hour, "it asks for a retry in 1m0s"},
+		{"61", time.Minute, time.Hour, "it asks for a retry in 1m1s"},
+		{"30", time.Hour, 20 * time.Second, "it asks for a retry in 30s"},
+		{"30", -1, 20 * time.Second, "it asks for a retry in 30s"},
+		{"2147483648", time.Hour, 20 * time.Second, "it asks for a retry in 596523h14m8s"},
+		{"99999999999999999999999", time.Hour, 20 * time.Second, "it asks for a retry in 2562047h47m16s"},
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			rec := &recorder{answer: func(w http.ResponseWriter, _ int, _ request) {
 				w.Header().Set("Retry-After", row.header)
 				w.WriteHeader(503)
 			}}
-			c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, rec)})
-			ctx, cancel := context.WithTimeout(t.Context(), row.timeout)
+			c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, rec), Timeout: row.timeout})
+			ctx, cancel := context.WithTimeout(t.Context(), row.caller)
 			defer cancel()
 			start := time.Now()
-			require.Equal(t, 1, failed(t, c.Notify(ctx, snapshot(1))).Attempts)
+			err := c.Notify(ctx, snapshot(1))
+			require.Equal(t, 1, failed(t, err).Attempts)
+			require.ErrorContains(t, err, row.says)
+			require.NotErrorIs(t, err, message.ErrRefused)
 			require.Zero(t, time.Since(start))
 		})
 	}
+}
+
+// A receiver that asks for patience again and again gets it within the bound.
+func TestClient_Notify_retryAfterWithinTheBound(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{answer: func(w http.ResponseWriter, _ int, _ request) {
+			w.Header().Set("Retry-After", "2")
+			w.WriteHeader(503)
+		}}
+		c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, rec), Retries: 100})
+		start := time.Now()
+		require.Equal(t, 3, failed(t, c.Notify(t.Context(), snapshot(1))).Attempts)
+		require.Equal(t, 4*time.Second, time.Since(start))
+	})
 }
 
 // Full jitter: each wait is below a bound that doubles from RetryDelay to 10 s.
@@ -107,7 +137,7 @@ func TestClient_Notify_backoff(t *testing.T) {
 				at = append(at, time.Now())
 				w.WriteHeader(500)
 			}}
-			c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, rec), Retries: len(bounds), RetryDelay: time.Second})
+			c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, rec), Retries: len(bounds), RetryDelay: time.Second, Timeout: -1})
 			failed(t, c.Notify(t.Context(), snapshot(1)))
 			require.Len(t, at, len(bounds)+1)
 			for i, bound := range bounds {
@@ -122,32 +152,69 @@ func TestClient_Notify_backoff(t *testing.T) {
 	}
 }
 
-func TestClient_Notify_timeoutOfARequest(t *testing.T) {
+// A receiver that hangs costs one bound, however many retries are left and
+// whether its form is known or not.
+func TestClient_Notify_hungReceiverCostsOneTimeout(t *testing.T) {
 	t.Parallel()
-	for _, row := range []struct{ set, want time.Duration }{{0, 30 * time.Second}, {3 * time.Second, 3 * time.Second}} {
-		synctest.Test(t, func(t *testing.T) {
-			rec := &recorder{answer: func(w http.ResponseWriter, n int, _ request) {
-				if n == 1 {
-					time.Sleep(row.want + time.Second)
+	for _, row := range []struct{ set, want time.Duration }{{0, 4500 * time.Millisecond}, {40 * time.Second, 40 * time.Second}} {
+		for _, whole := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				rec := &recorder{whole: whole, answer: func(http.ResponseWriter, int, request) { time.Sleep(time.Hour) }}
+				c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, rec), Timeout: row.set, Retries: 100})
+				for range 2 {
+					start := time.Now()
+					err := c.Notify(t.Context(), snapshot(3))
+					require.Equal(t, row.want, time.Since(start))
+					require.ErrorContains(t, err, "gave no answer within "+row.want.String())
+					require.ErrorContains(t, err, "FOGIS_FALLBACK_TIMEOUT")
+					require.NotErrorIs(t, err, context.DeadlineExceeded, "that is the caller's deadline")
+					require.NotErrorIs(t, err, message.ErrRefused)
+					require.Equal(t, 1, failed(t, err).Attempts)
 				}
-				io.WriteString(w, success)
-			}}
-			c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, rec), Timeout: row.set})
-			start := time.Now()
-			require.NoError(t, c.Notify(t.Context(), snapshot(1)))
-			require.Equal(t, row.want, time.Since(start))
-			time.Sleep(time.Minute)
-
-			start = time.Now()
-			rec.become(false, func(http.ResponseWriter, int, request) { time.Sleep(time.Hour) })
-			err := c.Notify(t.Context(), snapshot(1))
-			require.ErrorContains(t, err, "gave no answer within "+row.want.String())
-			require.NotErrorIs(t, err, context.DeadlineExceeded, "that is the caller's deadline")
-			require.Equal(t, 3, failed(t, err).Attempts)
-			require.Equal(t, 3*row.want, time.Since(start))
-			time.Sleep(2 * time.Hour)
-		})
+				time.Sleep(3 * time.Hour)
+			})
+		}
 	}
+}
+
+// The two bounds of a Publish with both routes down, the Redis budget and this
+// one, are together what README promises.
+func TestClient_Notify_timeoutLeavesRoomForTheRedisBudget(t *testing.T) {
+	t.Parallel()
+	settings := config.Config{}.WithDefaults()
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{answer: func(http.ResponseWriter, int, request) { time.Sleep(time.Hour) }}
+		c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, rec)})
+		start := time.Now()
+		require.Error(t, c.Notify(t.Context(), snapshot(1)))
+		took := time.Since(start)
+		require.Equal(t, settings.Fallback.Timeout, took, "one default")
+		require.Less(t, settings.Redis.ConnectionTimeout+took, 10*time.Second)
+		time.Sleep(2 * time.Hour)
+	})
+}
+
+// Many parts that each take their time are no receiver that hangs.
+func TestClient_Notify_timeoutBeginsAgainWithEachAcceptedPart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{answer: func(w http.ResponseWriter, n int, _ request) {
+			time.Sleep(4 * time.Second)
+			if n == 6 {
+				time.Sleep(time.Hour)
+			}
+			io.WriteString(w, success)
+		}}
+		c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, rec)})
+		start := time.Now()
+		require.NoError(t, c.Notify(t.Context(), snapshot(5)))
+		require.Equal(t, 20*time.Second, time.Since(start))
+		start = time.Now()
+		e := failed(t, c.Notify(t.Context(), snapshot(5)))
+		require.Equal(t, [3]int{1, 5, 0}, [3]int{e.Part, e.Of, e.Accepted})
+		require.Equal(t, 4500*time.Millisecond, time.Since(start))
+		time.Sleep(2 * time.Hour)
+	})
 }
 
 func TestClient_Notify_callersContextEnds(t *testing.T) {
@@ -159,7 +226,7 @@ func TestClient_Notify_callersContextEnds(t *testing.T) {
 			}
 			io.WriteString(w, success)
 		}}
-		c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, rec)})
+		c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, rec), Timeout: -1})
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Second, errors.New("of the caller's own"))
 		defer cancel()
 		start := time.Now()
@@ -179,7 +246,7 @@ func TestClient_Notify_callersContextEndsWhileWaiting(t *testing.T) {
 			w.Header().Set("Retry-After", "30")
 			w.WriteHeader(503)
 		}}
-		c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, rec)})
+		c := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, rec), Timeout: time.Minute})
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
 		start := time.Now()
@@ -284,7 +351,7 @@ func TestClient_Notify_connectionWindowEndsWithAConnection(t *testing.T) {
 			}
 			return dial(ctx, network, addr)
 		}
-		c := client(t, pipeURL, httpfallback.Options{Transport: tr, Retries: 1000, RetryDelay: 100 * time.Millisecond})
+		c := client(t, pipeURL, httpfallback.Options{Transport: tr, Retries: 1000, RetryDelay: 100 * time.Millisecond, Timeout: time.Minute})
 		require.NoError(t, c.Notify(t.Context(), snapshot(1)))
 		require.GreaterOrEqual(t, time.Since(start), 8*time.Second)
 	})
