@@ -36,7 +36,7 @@ func (c *Client) AdminHandler(o httpadmin.Options) (*httpadmin.Handler, error) {
 	}
 	if o.ManualSync == nil {
 		handler, err := httpfallback.Handler(c, httpfallback.HandlerOptions{
-			Token: o.Token, Authorize: o.Authorize, AllowUnauthenticated: o.AllowUnauthenticated, Logger: o.Logger,
+			Token: o.Token, Authorize: o.Authorize, AllowUnauthenticated: o.AllowUnauthenticated, MaxBytes: c.maxBytes, Logger: o.Logger,
 		})
 		if err != nil {
 			return nil, err
@@ -92,7 +92,7 @@ func (a *adminSource) Status() httpadmin.Status {
 	if began := c.began.Load(); began != nil {
 		sub.Started = *began
 	}
-	sub.Outbox = c.publisher.Stats().Waiting
+	sub.Outbox = c.sender.stats().Waiting
 	sub.Subscriptions = []httpadmin.Subscription{}
 	for _, s := range now.Sessions {
 		sub.Subscriptions = append(sub.Subscriptions, adminSubscription(s))

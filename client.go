@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -42,8 +42,12 @@ type Options struct {
 	// Sentinels too, and have no Addr.
 	Redis func(*redis.Options)
 	// OpenOutbox opens the file of FOGIS_OUTBOX_PATH, as outbox.Open does; the
-	// root does not import that package, so that only who wants an outbox links
-	// its database. It is called by New; Close closes what it returned, if that
+	// root does not import that package, so that only programs that use an outbox
+	// link its database. The outbox belongs to the one process that publishes, so
+	// it is opened by the first Publish, or by a Run without handlers; one that
+	// cannot be opened is their error. A client with handlers that publishes and
+	// wants what an earlier process left there sent at once opens the file itself
+	// and sets Publisher.Outbox. Close closes what OpenOutbox returned, if that
 	// has a Close.
 	OpenOutbox func(path string) (publisher.Outbox, error)
 	// Publisher and Subscriber set the two halves. What is zero here comes
@@ -58,10 +62,11 @@ type Client struct {
 	config     config.Config
 	logger     *slog.Logger
 	redis      redis.UniversalClient
-	outbox     publisher.Outbox // opened here, else nil
 	fallback   *httpfallback.Client
-	publisher  *publisher.Publisher
+	sender     *sender
 	subscriber *subscriber.Subscriber
+	handles    atomic.Bool // a handler is registered
+	maxBytes   int         // of a message that is received; zero is the default
 
 	// For the admin endpoints.
 	history      httpadmin.History
@@ -105,34 +110,48 @@ func New(cfg config.Config, opts Options) (*Client, error) {
 			publishing.Fallback = c.fallback
 		}
 	}
-	if path := c.config.OutboxPath; path != "" && publishing.Outbox == nil {
-		if opts.OpenOutbox == nil {
-			return nil, errors.New("settings: FOGIS_OUTBOX_PATH is set, but this program opens no outbox; set Options.OpenOutbox, or unset the variable")
-		}
-		if c.outbox, err = opts.OpenOutbox(path); err != nil {
-			return nil, err
-		}
-		publishing.Outbox = c.outbox
-	}
 	if c.redis, err = connect(c.config, opts.Redis); err != nil {
-		return nil, errors.Join(err, c.closeOutbox())
+		return nil, err
 	}
-	if c.publisher, err = publisher.New(c.redis, publishing); err != nil {
+	path := c.config.OutboxPath
+	if publishing.Outbox != nil {
+		path = ""
+	}
+	var faults [2]error
+	c.sender, faults[0] = newSender(c.redis, publishing, path, opts.OpenOutbox)
+	subscribing := c.record(subscriberOptions(c.config, opts.Subscriber, c.logger))
+	c.maxBytes = subscribing.MaxMessageBytes
+	c.subscriber, faults[1] = subscriber.New(c.redis, subscribing)
+	if err := errors.Join(faults[:]...); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	c.subscriber, err = subscriber.New(c.redis, c.record(subscriberOptions(c.config, opts.Subscriber, c.logger)))
-	if err != nil {
-		return nil, errors.Join(err, c.Close())
-	}
-	c.report()
+	c.report(publishing, subscribing)
 	return c, nil
 }
 
 // report tells once what the settings lead to.
-func (c *Client) report() {
+func (c *Client) report(p publisher.Options, s subscriber.Options) {
+	mode, routes, outbox := "plain", []string{"pubsub"}, "none"
+	if p.Durable.Mode != publisher.DurableOff {
+		mode, routes = string(p.Durable.Mode), []string{"stream"}
+	}
 	if c.config.Redis.Disabled {
+		mode, routes = "disabled", nil
 		c.logger.Info("Redis pub/sub is disabled", slog.String("by", c.config.Redis.DecidedBy))
 	}
+	if p.Fallback != nil {
+		routes = append(routes, "fallback")
+	}
+	switch {
+	case p.Outbox != nil:
+		outbox = "open"
+	case c.sender.path != "" && c.sender.open != nil:
+		outbox = "opened when the client publishes"
+	case c.sender.path != "":
+		outbox = "none, since this program opens none (Options.OpenOutbox)"
+	}
+	c.logger.Info("client ready", slog.String("mode", mode), slog.String("group", s.Durable.Group),
+		slog.String("routes", strings.Join(routes, ", ")), slog.String("outbox", outbox))
 	for _, warning := range c.config.Warnings() {
 		c.logger.Warn("a setting is unusual", slog.String("warning", warning))
 	}
@@ -145,12 +164,14 @@ func (c *Client) report() {
 // it before Run, once per type; a wrong registration panics.
 func On[P message.Payload](c *Client, handler func(context.Context, message.Message[P]) error) {
 	subscriber.On(c.subscriber, noting(c, handler))
+	c.handles.Store(true)
 }
 
 // Handle registers a handler that gets the undecoded envelope, for programs
 // that pass messages on; otherwise as [On].
 func (c *Client) Handle(t message.Type, handler subscriber.HandlerFunc) {
 	c.subscriber.Handle(t, c.notingRaw(t, handler))
+	c.handles.Store(true)
 }
 
 // Publish sends one message; see [publisher.Publisher.Publish] for routes,
@@ -161,7 +182,7 @@ func (c *Client) Publish(ctx context.Context, p message.Payload, opts ...publish
 		u.Summary = message.Summarize(u.Changes)
 		p = u
 	}
-	return c.publisher.Publish(ctx, p, opts...)
+	return c.sender.publish(ctx, p, opts)
 }
 
 // Dispatch hands one message to its handler and waits for the outcome; see
@@ -177,8 +198,9 @@ func (c *Client) Dispatch(ctx context.Context, channel string, data []byte) (mes
 // choose from.
 func (c *Client) FallbackHandler() (http.Handler, error) {
 	return httpfallback.Handler(c, httpfallback.HandlerOptions{
-		Token:  c.config.Fallback.Token.Reveal(),
-		Logger: c.logger,
+		Token:    c.config.Fallback.Token.Reveal(),
+		MaxBytes: c.maxBytes,
+		Logger:   c.logger,
 	})
 }
 
@@ -190,7 +212,7 @@ func (c *Client) Fallback() *httpfallback.Client { return c.fallback }
 // view of Redis fresh, until ctx ends and the handlers have drained. It
 // returns nil after a clean drain; other errors are those of
 // [subscriber.Subscriber.Run]. A client without handlers opens no
-// subscription, and a disabled one waits for ctx.
+// subscription, but its outbox; a disabled one waits for ctx.
 func (c *Client) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -207,7 +229,7 @@ func (c *Client) Run(ctx context.Context) error {
 	published := make(chan error, 1)
 	go func() {
 		defer cancel()
-		published <- c.publisher.Run(ctx)
+		published <- c.sender.run(ctx, !c.handles.Load())
 	}()
 	err := c.subscriber.Run(ctx)
 	cancel()
@@ -227,7 +249,7 @@ func (c *Client) Status() subscriber.Status { return c.subscriber.Status() }
 
 // Stats counts what both halves did since New.
 func (c *Client) Stats() Stats {
-	return Stats{Publisher: c.publisher.Stats(), Subscriber: c.subscriber.Stats()}
+	return Stats{Publisher: c.sender.stats(), Subscriber: c.subscriber.Stats()}
 }
 
 // Stats holds the counters of both halves of a [Client].
@@ -246,19 +268,15 @@ func (c *Client) Replay(ctx context.Context, t message.Type, from durable.Positi
 	return durable.Replay(ctx, c.redis, c.config.Channel(t), from)
 }
 
-// Close releases the connections, and the outbox that New opened. End Run
+// Close releases the connections, and the outbox that the client opened. End Run
 // first. It may be called repeatedly.
 func (c *Client) Close() error {
-	err := c.closeOutbox()
+	var err error
+	if c.sender != nil {
+		err = c.sender.close()
+	}
 	if closing := c.redis.Close(); closing != nil && !errors.Is(closing, redis.ErrClosed) {
 		err = errors.Join(err, fmt.Errorf("close the Redis client: %w", closing))
 	}
 	return err
-}
-
-func (c *Client) closeOutbox() error {
-	if file, ok := c.outbox.(io.Closer); ok {
-		return file.Close()
-	}
-	return nil
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +15,7 @@ import (
 
 	"github.com/PitchConnect/fogispubsub"
 	"github.com/PitchConnect/fogispubsub/config"
+	"github.com/PitchConnect/fogispubsub/httpadmin"
 	"github.com/PitchConnect/fogispubsub/internal/logcheck"
 	"github.com/PitchConnect/fogispubsub/message"
 	"github.com/PitchConnect/fogispubsub/publisher"
@@ -171,6 +175,21 @@ func TestClient_disabled_waitsAndSaysSo(t *testing.T) {
 	require.Equal(t, "by hand", got.Next().Channel)
 }
 
+// One line at the start says what the settings lead to.
+func TestNew_saysWhatTheSettingsLeadTo(t *testing.T) {
+	t.Parallel()
+	for want, env := range map[string]environment{
+		`"mode":"plain","group":"","routes":"pubsub","outbox":"none"`:                  {"REDIS_DURABLE": "false"},
+		`"mode":"auto","group":"calendar","routes":"stream, fallback","outbox":"none"`: {"REDIS_DURABLE": "auto", "FOGIS_SERVICE_NAME": "calendar", "FOGIS_FALLBACK_URL": "http://calendar:5003/manual-sync"},
+		`"mode":"disabled","group":"","routes":"fallback","outbox":"opened when`:       {"REDIS_PUBSUB_ENABLED": "false", "FOGIS_FALLBACK_URL": "http://calendar:5003/manual-sync", "FOGIS_OUTBOX_PATH": "/var/lib/fogis/outbox"},
+	} {
+		logger, log := logcheck.NewLog(t)
+		newClient(t, env, fogispubsub.Options{Logger: logger, OpenOutbox: openOutbox})
+		require.Equal(t, 1, log.Count("client ready"))
+		require.Contains(t, log.Text(), want)
+	}
+}
+
 func TestClient_settingsWithoutEffect_areSaidOnceAtDebug(t *testing.T) {
 	t.Parallel()
 	redis := pubsubtest.StartRedis(t)
@@ -201,6 +220,32 @@ func TestClient_FallbackHandler_needsAToken(t *testing.T) {
 	redis.Set("FOGIS_FALLBACK_TOKEN", logcheck.Password)
 	_, err = newLocal(t, redis, fogispubsub.Options{}).FallbackHandler()
 	require.NoError(t, err)
+}
+
+// The bound of a received message holds for the fallback's handler and the
+// endpoints as for the subscriptions, lowered and raised.
+func TestClient_FallbackHandler_hasTheBoundOfTheSubscriber(t *testing.T) {
+	t.Parallel()
+	message := `{"matches":[{"matchid":1}],"padding":"` + strings.Repeat("x", 9<<20) + `"}`
+	for bound, want := range map[int]int{0: http.StatusBadRequest, 16 << 20: http.StatusOK, 1 << 10: http.StatusRequestEntityTooLarge} {
+		redis := pubsubtest.StartRedis(t)
+		redis.Set("FOGIS_FALLBACK_TOKEN", logcheck.Password)
+		client := newLocal(t, redis, fogispubsub.Options{Subscriber: subscriber.Options{MaxMessageBytes: bound}})
+		listen(client)
+		runLocal(t, client)
+		fallback, err := client.FallbackHandler()
+		require.NoError(t, err)
+		admin, err := client.AdminHandler(httpadmin.Options{})
+		require.NoError(t, err)
+		for _, h := range []http.Handler{fallback, admin} {
+			req := httptest.NewRequest(http.MethodPost, "http://localhost/manual-sync", strings.NewReader(message))
+			req.Header.Set("Authorization", "Bearer "+logcheck.Password)
+			req.Header.Set("Content-Type", "application/json")
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, req)
+			require.Equal(t, want, w.Code, "%d: %s", bound, w.Body)
+		}
+	}
 }
 
 // A Run that never reached Redis leaves nothing behind: the bubble would not

@@ -128,13 +128,16 @@ func (c *Client) fallbackHealth(ctx context.Context) []health.Check {
 
 // ownHealth judges what the client knows of itself.
 func (c *Client) ownHealth() (checks []health.Check) {
-	stats := c.publisher.Stats()
+	stats := c.sender.stats()
 	publishing := health.Check{Name: "publisher", Status: health.Healthy, Details: map[string]any{"waiting_in_outbox": stats.Waiting, "failed": stats.Failed}}
 	if stats.BreakerOpen {
 		publishing.Find(health.Degraded, "publishing has left Redis out since "+stats.BreakerSince.UTC().Format(time.RFC3339)+", because it failed", "it is asked again every second")
 	}
 	if stats.Degraded {
 		publishing.Find(health.Degraded, "the server has no streams: messages are published only", "use Redis 7 or later")
+	}
+	if err := c.sender.openProblem(); err != nil {
+		publishing.Find(health.Degraded, "the outbox is not opened: "+err.Error(), "until it is, Publish returns an error")
 	}
 	if stats.Waiting > 0 {
 		publishing.Find(health.Degraded, fmt.Sprintf("%d messages wait in the outbox", stats.Waiting), "they go out in order when Redis is back; fogis-pubsub outbox list")

@@ -32,12 +32,13 @@ func publisherOptions(cfg config.Config, o publisher.Options, logger *slog.Logge
 	setZero(&o.RetryDelay, cfg.Redis.RetryDelay)
 	setZero(&o.Logger, logger)
 	o.Channels = channels(cfg, o.Channels)
-	if o.Durable == (publisher.DurableOptions{}) && cfg.Durable.Mode != config.DurableOff {
-		o.Durable = publisher.DurableOptions{
-			Mode:   publisher.DurableMode(cfg.Durable.Mode),
-			MaxAge: cfg.Durable.MaxAge, MaxLen: cfg.Durable.MaxLen, MaxBytes: cfg.Durable.MaxBytes,
-			NoRepeat: cfg.Durable.NoLegacyRepeat,
-		}
+	setZero(&o.Durable.Mode, publisher.DurableMode(cfg.Durable.Mode))
+	setZero(&o.Durable.MaxAge, cfg.Durable.MaxAge)
+	setZero(&o.Durable.MaxLen, cfg.Durable.MaxLen)
+	setZero(&o.Durable.MaxBytes, cfg.Durable.MaxBytes)
+	o.Durable.NoRepeat = o.Durable.NoRepeat || cfg.Durable.NoLegacyRepeat
+	if o.Durable.Mode == publisher.DurableOff {
+		o.Durable = publisher.DurableOptions{} // the settings switch it off: what else is set is of no use
 	}
 	o.NoRetryOnTimeout = o.NoRetryOnTimeout || cfg.Redis.NoRetryOnTimeout
 	o.Disabled = o.Disabled || cfg.Redis.Disabled
@@ -50,9 +51,11 @@ func subscriberOptions(cfg config.Config, o subscriber.Options, logger *slog.Log
 	setZero(&o.Logger, logger)
 	o.ChannelNames = channels(cfg, o.ChannelNames)
 	if o.Durable.Group == "" {
-		if o.Durable.Group = cfg.Group(); o.Durable.Group != "" {
-			o.Durable.Auto = o.Durable.Auto || cfg.Durable.Mode == config.DurableAuto
-		}
+		o.Durable.Group = cfg.Group()
+		o.Durable.Auto = o.Durable.Auto || cfg.Durable.Mode == config.DurableAuto
+	}
+	if o.Durable.Group == "" {
+		o.Durable = subscriber.DurableOptions{} // the settings switch it off
 	}
 	o.NoReconnect = o.NoReconnect || cfg.Redis.NoReconnect
 	o.Disabled = o.Disabled || cfg.Redis.Disabled

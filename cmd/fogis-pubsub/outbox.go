@@ -41,7 +41,7 @@ func (c *command) outbox(ctx context.Context, args []string) (err error) {
 		return fmt.Errorf("%w: which outbox? set FOGIS_OUTBOX_PATH or give --path", errUsage)
 	}
 	if args[0] == "drain" {
-		return c.drain(ctx, opts, *timeout)
+		return c.drain(ctx, opts, name, *timeout)
 	}
 	file, err := outbox.Open(name, outbox.Options{})
 	if err != nil {
@@ -60,7 +60,13 @@ func (c *command) outbox(ctx context.Context, args []string) (err error) {
 }
 
 // drain runs a publisher until nothing waits.
-func (c *command) drain(ctx context.Context, opts fogispubsub.Options, timeout time.Duration) (err error) {
+func (c *command) drain(ctx context.Context, opts fogispubsub.Options, path string, timeout time.Duration) (err error) {
+	file, err := outbox.Open(path, outbox.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	opts.Publisher.Outbox = file
 	client, err := fogispubsub.FromEnv(opts)
 	if err != nil {
 		return err
