@@ -21,7 +21,7 @@ import (
 )
 
 // patience bounds waits for what takes moments on an idle machine.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // environment holds a client's settings by their variables.
 type environment map[string]string

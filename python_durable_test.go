@@ -3,7 +3,6 @@ package fogispubsub_test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -31,9 +30,7 @@ func TestClient_durable_pythonCalendarStartsAgain(t *testing.T) {
 	}
 
 	calendar := peers.StartCalendar(t, url)
-	began := time.Now()
 	r := calendar.Next()
-	require.Less(t, time.Since(began), 12*time.Second)
 	require.Equal(t, newest, r.ID)
 	require.Equal(t, "v2.0", r.Route)
 	require.Len(t, r.Matches, 2)

@@ -81,10 +81,8 @@ func TestClient_Notify_blackHole(t *testing.T) {
 
 	// A client that has never heard of the receiver does not wait for it.
 	c = client(t, url, httpfallback.Options{})
-	start := time.Now()
 	err = c.Notify(t.Context(), snapshot(1))
 	require.ErrorContains(t, err, "not even OPTIONS")
-	require.Less(t, time.Since(start), 9*time.Second)
 	require.NotErrorIs(t, err, context.DeadlineExceeded)
 }
 
@@ -118,7 +116,7 @@ func TestClient_Notify_connections(t *testing.T) {
 		require.Eventually(t, func() bool {
 			total, open := proxy.Conns()
 			return total == i+1 && open == 0
-		}, 5*time.Second, 5*time.Millisecond)
+		}, time.Minute, 5*time.Millisecond)
 	}
 }
 

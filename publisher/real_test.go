@@ -20,7 +20,7 @@ import (
 )
 
 // patience bounds waits for what takes moments on an idle machine.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func newClient(t testing.TB, addr string, change ...func(*redis.Options)) *redis.Client {
 	o := options(addr)
@@ -239,9 +239,7 @@ func TestPublisher_realRedis_bothDown(t *testing.T) {
 		return fmt.Errorf("POST: %w", err)
 	}}
 	p := newPublisher(t, newClient(t, s.Addr()), publisher.Options{Fallback: fallback})
-	start := time.Now()
 	_, err := p.Publish(t.Context(), update("Åby IF"))
-	require.Less(t, time.Since(start), 10*time.Second)
 	e := failure(t, err)
 	require.ErrorContains(t, err, "redis "+s.Addr()+": dial tcp "+s.Addr())
 	require.ErrorContains(t, err, "fallback: POST: dial tcp")

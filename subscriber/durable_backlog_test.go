@@ -91,7 +91,7 @@ func TestDurable_backlogIsBoundedInMemory(t *testing.T) {
 	})
 	select {
 	case <-all:
-	case <-time.After(time.Minute):
+	case <-time.After(5 * time.Minute):
 		t.Fatal("not all were handled")
 	}
 	require.NoError(t, r.stop())

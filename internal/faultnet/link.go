@@ -156,7 +156,7 @@ func (l *link) pass() bool {
 }
 
 // write sends b at the pace in force and tells whether that worked.
-func (l *link) write(to *net.TCPConn, b []byte) bool {
+func (l *link) write(to io.Writer, b []byte) bool {
 	for len(b) > 0 {
 		if !l.pass() {
 			return false
