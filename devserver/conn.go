@@ -1,6 +1,7 @@
 package devserver
 
 import (
+	"errors"
 	"net"
 	"sync"
 )
@@ -21,15 +22,16 @@ type conn struct {
 	subscribed bool   // has ever subscribed: the limit holds
 	drained    bool   // redis will send no more
 	overflow   bool
+	http       bool // the client spoke HTTP
 }
 
 func newConn(client, redis net.Conn, limit int) *conn {
 	return &conn{client: client, redis: redis, limit: limit, wake: make(chan struct{}, 1)}
 }
 
-// run copies both ways until one side ends. It tells whether the client was
-// disconnected because it did not read.
-func (c *conn) run() (overflow bool) {
+// run copies both ways until one side ends. It says why the client was
+// disconnected, "" when that was its own doing.
+func (c *conn) run() (why string) {
 	var pumps sync.WaitGroup
 	pumps.Go(c.forward)
 	pumps.Go(c.drain)
@@ -38,7 +40,13 @@ func (c *conn) run() (overflow bool) {
 	pumps.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.overflow
+	switch {
+	case c.overflow:
+		return "embedded Redis disconnected a client that does not read"
+	case c.http:
+		return "embedded Redis disconnected a client that speaks HTTP; a web page may be attacking it"
+	}
+	return ""
 }
 
 // forward passes the client's commands on. The end of the client ends the
@@ -49,6 +57,9 @@ func (c *conn) forward() {
 	for {
 		name, raw, err := requests.next()
 		if err != nil {
+			c.mu.Lock()
+			c.http = errors.Is(err, errHTTP)
+			c.mu.Unlock()
 			return
 		}
 		if name == "SUBSCRIBE" || name == "PSUBSCRIBE" {

@@ -141,14 +141,37 @@ func TestServer_oddCommands(t *testing.T) {
 	}
 }
 
+// A web page can have the browser send a POST to any port of this machine, with
+// commands in its body. Redis ends such a connection before it comes to these.
+func TestServer_httpRequestEndsTheConnection(t *testing.T) {
+	t.Parallel()
+	logger, log := logcheck.NewLog(t)
+	s := start(t, devserver.Options{Logger: logger})
+	c := client(t, s)
+	require.NoError(t, c.Set(t.Context(), "k", "v", 0).Err())
+	for i, request := range []string{
+		"POST / HTTP/1.1\r\n\r\nFLUSHALL\r\n",
+		"post / HTTP/1.1\r\n\r\nFLUSHALL\r\n",
+		"Host: localhost:6379\r\n\r\nFLUSHALL\r\n",
+		"OPTIONS / HTTP/1.1\r\nhost: localhost:6379\r\n\r\nFLUSHALL\r\n",
+		"*1\r\n$4\r\nPOST\r\n*1\r\n$8\r\nFLUSHALL\r\n",
+	} {
+		require.NotContains(t, exchange(t, s, request), "+OK", request)
+		require.Eventually(t, func() bool {
+			return log.Count("embedded Redis disconnected a client that speaks HTTP; a web page may be attacking it") == i+1
+		}, long, time.Millisecond)
+		require.Equal(t, "v", c.Get(t.Context(), "k").Val(), request)
+	}
+}
+
 // exchange sends text and returns all that comes until the server ends it.
 func exchange(t *testing.T, s *devserver.Server, text string) string {
 	t.Helper()
 	c, err := s.Dial()
 	require.NoError(t, err)
 	defer c.Close()
-	go func() { _, _ = io.WriteString(c, text) }()
 	require.NoError(t, c.SetReadDeadline(time.Now().Add(long)))
+	go func() { _, _ = io.WriteString(c, text) }()
 	answer, err := io.ReadAll(c)
 	require.NoError(t, err)
 	return string(answer)

@@ -8,7 +8,7 @@
 //
 // It is miniredis with what that lacks for being developed against: a client
 // that stops reading is disconnected, as Redis does, instead of bringing all
-// others to a stand; keys expire as time goes by; INFO and CONFIG GET answer
+// others to a stand; so is one that speaks HTTP, such as a web page; keys expire as time goes by; INFO and CONFIG GET answer
 // what health checks ask for. It is not for production: nothing survives it,
 // anybody who can connect may do everything, and commands are missing (ACL,
 // CLIENT KILL, sharded pub/sub among others), which it answers with an error.
@@ -218,8 +218,8 @@ func (s *Server) serve(client net.Conn) error {
 	}
 	s.conns[c] = struct{}{}
 	s.pumps.Go(func() {
-		if c.run() {
-			s.log.Warn("embedded Redis disconnected a client that does not read", "limit", s.limit)
+		if why := c.run(); why != "" {
+			s.log.Warn(why)
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()

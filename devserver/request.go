@@ -18,7 +18,10 @@ const (
 	maxInline = 64 << 10
 )
 
-var errProtocol = errors.New("devserver: protocol error")
+var (
+	errProtocol = errors.New("devserver: protocol error")
+	errHTTP     = errors.New("devserver: an HTTP request")
+)
 
 // requests reads commands from a client.
 type requests struct {
@@ -32,7 +35,9 @@ func newRequests(r io.Reader) *requests {
 
 // next returns the name of the next command, in upper case, and its bytes,
 // which are valid until the following call. It skips empty commands and
-// rewrites inline ones ("PING\r\n"), which miniredis does not know.
+// rewrites inline ones ("PING\r\n"), which miniredis does not know. POST and
+// Host: end the connection, as in Redis: a web page may send them to any port of
+// this machine, with commands in the body.
 func (q *requests) next() (name string, raw []byte, err error) {
 	for {
 		line, err := q.r.ReadSlice('\n')
@@ -46,7 +51,7 @@ func (q *requests) next() (name string, raw []byte, err error) {
 				for _, w := range words {
 					fmt.Fprintf(&q.buf, "$%d\r\n%s\r\n", len(w), w)
 				}
-				return strings.ToUpper(words[0]), q.buf.Bytes(), nil
+				return q.command(words[0])
 			}
 			continue
 		}
@@ -64,11 +69,19 @@ func (q *requests) next() (name string, raw []byte, err error) {
 				return "", nil, err
 			}
 			if i == 0 {
-				name = strings.ToUpper(string(arg))
+				name = string(arg)
 			}
 		}
-		return name, q.buf.Bytes(), nil
+		return q.command(name)
 	}
+}
+
+func (q *requests) command(word string) (name string, raw []byte, err error) {
+	name = strings.ToUpper(word)
+	if name == "POST" || name == "HOST:" {
+		return "", nil, errHTTP
+	}
+	return name, q.buf.Bytes(), nil
 }
 
 // bulk reads one argument to the buffer, and returns it without its length.

@@ -10,7 +10,7 @@ import (
 )
 
 // Recorder is a handler that keeps what it got. Its methods may be called from
-// any goroutine of the test.
+// any goroutine of the test: a Next that fails it ends the calling goroutine.
 type Recorder[P message.Payload] struct {
 	tb testing.TB
 
@@ -69,7 +69,7 @@ func (r *Recorder[P]) Next() message.Message[P] {
 		select {
 		case <-came:
 		case <-deadline.C:
-			r.tb.Fatalf("pubsubtest: no further message came in %v", patience)
+			fail(r.tb, "pubsubtest: no further message came in %v", patience)
 		}
 	}
 }

@@ -14,12 +14,13 @@ import (
 const patience = 30 * time.Second
 
 // Redis is an in-memory Redis of one test. Its methods may be called from any
-// goroutine of the test.
+// goroutine of the test: one that fails it ends the calling goroutine.
 type Redis struct {
-	tb   testing.TB
-	addr string
+	tb       testing.TB
+	starting chan struct{} // holds a token while nobody starts or stops it
 
 	mu       sync.Mutex
+	addr     string
 	server   *devserver.Server // nil while stopped
 	settings map[string]string
 }
@@ -28,7 +29,8 @@ type Redis struct {
 // the test.
 func StartRedis(tb testing.TB) *Redis {
 	tb.Helper()
-	r := &Redis{tb: tb, settings: map[string]string{}}
+	r := &Redis{tb: tb, starting: make(chan struct{}, 1), settings: map[string]string{}}
+	r.starting <- struct{}{}
 	r.Start()
 	r.Set("REDIS_URL", r.URL())
 	tb.Cleanup(r.Stop)
@@ -36,7 +38,11 @@ func StartRedis(tb testing.TB) *Redis {
 }
 
 // URL is the server's redis:// address; it stays the same over Stop and Start.
-func (r *Redis) URL() string { return "redis://" + r.addr }
+func (r *Redis) URL() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return "redis://" + r.addr
+}
 
 // Getenv gives the settings of a client of this server, and nothing of the
 // real environment: for fogispubsub.Options.Getenv.
@@ -57,6 +63,8 @@ func (r *Redis) Set(name, value string) {
 // Stop is an outage: it ends every connection and refuses new ones. What the
 // server held is gone, as pub/sub holds nothing.
 func (r *Redis) Stop() {
+	<-r.starting
+	defer func() { r.starting <- struct{}{} }()
 	r.mu.Lock()
 	server := r.server
 	r.server = nil
@@ -72,18 +80,20 @@ func (r *Redis) Stop() {
 // Start ends an outage, on the same port. A running server stays.
 func (r *Redis) Start() {
 	r.tb.Helper()
+	<-r.starting
+	defer func() { r.starting <- struct{}{} }()
 	r.mu.Lock()
-	running := r.server != nil
+	running, addr := r.server != nil, r.addr
 	r.mu.Unlock()
 	if running {
 		return
 	}
 	server, err := devserver.Start(devserver.Options{
-		Addr:   r.addr,
+		Addr:   addr,
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
-		r.tb.Fatalf("pubsubtest: start the Redis: %v", err)
+		fail(r.tb, "pubsubtest: start the Redis: %v", err)
 	}
 	r.mu.Lock()
 	r.server, r.addr = server, server.Addr()
@@ -105,7 +115,7 @@ func (r *Redis) WaitForListener(channel string) {
 	deadline := time.Now().Add(patience)
 	for r.running().Listeners(channel) == 0 {
 		if time.Now().After(deadline) {
-			r.tb.Fatalf("pubsubtest: nobody listens on %s: is the client's Run called, and a handler registered before?", channel)
+			fail(r.tb, "pubsubtest: nobody listens on %s: is the client's Run called, and a handler registered before?", channel)
 		}
 		time.Sleep(time.Millisecond) // the server tells nobody of a subscription
 	}
@@ -114,9 +124,10 @@ func (r *Redis) WaitForListener(channel string) {
 func (r *Redis) running() *devserver.Server {
 	r.tb.Helper()
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.server == nil {
-		r.tb.Fatalf("pubsubtest: the Redis is stopped; call Start")
+	server := r.server
+	r.mu.Unlock()
+	if server == nil {
+		fail(r.tb, "pubsubtest: the Redis is stopped; call Start")
 	}
-	return r.server
+	return server
 }
