@@ -44,11 +44,7 @@ func (d *delivery) given() bool { return d.entry != nil && d.term.over() }
 // try notes that a redelivered entry is about to enter its handler. An error
 // is either errTooOften, or the entry goes back to the group.
 func (d *delivery) try() error {
-	tries := 0
-	err := d.term.insist(d.term.ctx, func() (err error) {
-		tries, err = d.term.lease.Try(d.term.ctx, *d.entry.Entry)
-		return err
-	})
+	tries, err := d.term.try(d.entry.Entry)
 	if err == nil && tries > durable.MaxTries {
 		return errTooOften
 	}
@@ -91,6 +87,9 @@ func (d *delivery) pause(wait time.Duration) bool {
 // next holder.
 func (l *lane) settleEntry(d *delivery, attempts int, err error) {
 	t := d.term
+	if d.entry.tried {
+		t.leftHandler(d.entry.StreamID)
+	}
 	switch {
 	case attempts > 0 && err == nil:
 		l.counts.handled.Add(1)
@@ -123,10 +122,8 @@ func (l *lane) giveBack(d *delivery) {
 	l.run.s.counts.returned.Add(1)
 	logs := &l.run.s.logs
 	logs.message(t.ctx, logs.duplicate, slog.LevelDebug, "message left to the next holder of the lease", &d.env.Header, d.size, 0, nil)
-	if d.entry.tried && t.lease.Context().Err() == nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), drainGrace/2)
-		defer cancel()
-		_ = t.lease.Untry(ctx, *d.entry.Entry) // else it counts as one more try, of five
+	if d.entry.tried {
+		t.untry(*d.entry.Entry)
 	}
 	t.leave(1)
 }

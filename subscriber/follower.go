@@ -12,10 +12,6 @@ import (
 	"github.com/PitchConnect/fogispubsub/message"
 )
 
-// releaseTime bounds the acknowledgement of what was handled last, and again
-// the release of the lease, when Run ends.
-const releaseTime = 2 * time.Second
-
 // handoverTime is for how long a group can have had no holder when this
 // instance becomes it.
 const handoverTime = 11 * time.Second

@@ -65,7 +65,9 @@ type Options struct {
 	RetryDelayMax time.Duration
 
 	// DrainTimeout bounds how long Run finishes queued messages after its
-	// context has ended. Zero means 10 s, negative not at all.
+	// context has ended. Run returns at most 2.5 s later. Zero means 7 s, so
+	// that Run ends within the 10 s after which Docker kills; give the container
+	// a longer stop_grace_period before you raise it. Negative means not at all.
 	DrainTimeout time.Duration
 	// DispatchTimeout bounds a Dispatch. Zero means 25 s, which is below the
 	// 30 s after which the services give up a request.
@@ -162,7 +164,7 @@ func (o Options) withDefaults(conn redis.UniversalClient) (Options, error) {
 	duration("RetryDelay", &o.RetryDelay, 200*time.Millisecond)
 	duration("RetryDelayMax", &o.RetryDelayMax, 5*time.Second)
 	if o.DrainTimeout == 0 {
-		o.DrainTimeout = 10 * time.Second
+		o.DrainTimeout = drainTimeout
 	}
 	duration("DispatchTimeout", &o.DispatchTimeout, 25*time.Second)
 	channels := slices.Clone(o.Channels)

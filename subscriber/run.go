@@ -14,8 +14,19 @@ import (
 	"github.com/PitchConnect/fogispubsub/message"
 )
 
-// drainGrace is how long Run waits for a handler whose context has ended.
-const drainGrace = time.Second
+// Times of the end of Run. Docker kills 10 s after it has asked a container to
+// stop: all three together must be less.
+const (
+	drainTimeout = 7 * time.Second
+	// drainGrace is how long Run waits for a handler whose context has ended.
+	drainGrace = time.Second
+	// releaseTime bounds the acknowledgement of what was handled last and the
+	// release of the lease, together.
+	releaseTime = 1500 * time.Millisecond
+	// untryTime bounds the taking back of a try; it is part of the drain or of
+	// its grace.
+	untryTime = drainGrace / 2
+)
 
 // run is one call of Run: its sessions, its lanes, and what they share.
 type run struct {
@@ -143,11 +154,16 @@ func (r *run) work(ctx context.Context) error {
 	defer bound.Stop()
 	stopSessions()
 	close(r.draining)
+	var untried sync.WaitGroup
+	for _, f := range r.followers {
+		untried.Go(f.untry)
+	}
 	keepers.Wait()
 	if r.poller != nil {
 		failure = errors.Join(failure, r.poller.err)
 	}
 	stuck, err := r.drain(bound.C)
+	untried.Wait()
 	r.finish(stuck)
 	return errors.Join(failure, err)
 }

@@ -39,6 +39,8 @@ type term struct {
 	closed   bool // none enters any more
 	left     bool // an entry goes back to the group, and so do those after it
 	ending   bool // all that will be handled is
+	untrying bool // Run ends: no try is to stay
+	tried    []durable.Entry
 	handled  []durable.Entry
 	spare    []durable.Entry // room for handled, when it is acknowledged next
 	since    time.Time       // of the first in handled
@@ -342,12 +344,13 @@ func (t *term) end(keep bool) {
 	t.ending = true
 	t.mu.Unlock()
 	t.signal()
-	bound := time.AfterFunc(releaseTime, t.stopSettling)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), releaseTime)
+	defer cancel()
+	// Half of it, so that something is left for the release.
+	bound := time.AfterFunc(releaseTime/2, t.stopSettling)
 	t.acks.Wait()
 	bound.Stop()
 	t.stopSettling()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), releaseTime)
-	defer cancel()
 	if keep {
 		cancel()
 	}
