@@ -18,9 +18,12 @@ var (
 	// has the file. [Error] names it.
 	ErrInUse = errors.New("outbox file is in use")
 
-	// ErrNotHead is wrapped when a record was to be removed while older ones of
-	// its queue are there.
-	ErrNotHead = errors.New("message is not the head of its queue")
+	// ErrDamaged is wrapped when a record cannot be put back into its queue,
+	// because its bytes are not those that were recorded.
+	ErrDamaged = errors.New("message is damaged")
+
+	// errAsideFull is an ErrFull whose cure is another.
+	errAsideFull = fmt.Errorf("%w", ErrFull)
 )
 
 // Error tells what could not be done with which file, and what may cure it. It
@@ -63,6 +66,10 @@ func cure(err error) string {
 	switch {
 	case errors.Is(err, ErrInUse):
 		return "stop the process that has it, or give this one a file of its own"
+	case errors.Is(err, errAsideFull):
+		return "requeue or discard them with fogis-pubsub outbox, or raise MaxBytes; this message was not recorded"
+	case errors.Is(err, ErrDamaged):
+		return "look at it with fogis-pubsub outbox show, then discard it"
 	case errors.Is(err, ErrFull):
 		return "see why nothing leaves it, or raise MaxBytes; this message was not recorded, what the file holds stays"
 	case errors.Is(err, fs.ErrClosed):

@@ -92,18 +92,19 @@ func TestFile_Head_ofSeveralQueuesKeepsTheOrderOfPutting(t *testing.T) {
 	require.Zero(t, m)
 }
 
-func TestFile_Remove_takesHeadsOnlyAndEachOnce(t *testing.T) {
+func TestFile_Remove_takesARecordWhereverItLies(t *testing.T) {
 	t.Parallel()
 	f := open(t, newPath(t))
 	put(t, f, updates, 1)
 	put(t, f, updates, 2)
 	put(t, f, status, 3)
-	require.ErrorIs(t, failure(t, f.Remove(updates, id(2))), outbox.ErrNotHead)
-	require.NoError(t, f.Remove(updates, id(1)))
-	require.NoError(t, f.Remove(updates, id(1)))
+	require.NoError(t, f.Remove(updates, id(2)))
+	require.NoError(t, f.Remove(updates, id(2)))
 	require.NoError(t, f.Remove(updates, id(3)), "of another queue")
 	require.NoError(t, f.Remove("own", id(3)))
-	require.Len(t, list(t, f), 2)
+	records := list(t, f)
+	require.Len(t, records, 2)
+	require.Equal(t, id(1), records[0].ID)
 }
 
 func TestFile_marksOutliveTheFile(t *testing.T) {
@@ -126,10 +127,10 @@ func TestFile_marksOutliveTheFile(t *testing.T) {
 	records := list(t, f)
 	require.Len(t, records, 2)
 	require.Equal(t, outgoing(updates, 1), records[0].Outgoing)
-	require.False(t, records[0].HTTP)
+	require.False(t, records[0].Posted)
 	require.Empty(t, records[0].After)
 	require.Equal(t, outgoing(updates, 9), records[1].Outgoing)
-	require.True(t, records[1].HTTP)
+	require.True(t, records[1].Posted)
 	require.Equal(t, "1700000000000-12", records[1].After)
 }
 
@@ -278,8 +279,9 @@ func TestFile_Close_endsEverything(t *testing.T) {
 	require.NoError(t, f.Close())
 	for name, err := range map[string]error{
 		"put":      f.Put(outgoing(updates, 2), ""),
-		"markhttp": f.MarkHTTP(updates, id(1)),
-		"setafter": f.SetAfter(updates, id(1), "1-1"),
+		"mark":     f.Mark(message.Queued{Outgoing: outgoing(updates, 1)}),
+		"setaside": f.SetAside(updates, id(1), "why"),
+		"claim":    f.Claim(),
 		"remove":   f.Remove(updates, id(1)),
 	} {
 		require.ErrorIs(t, failure(t, err), fs.ErrClosed, name)

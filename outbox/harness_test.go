@@ -3,6 +3,7 @@ package outbox_test
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,6 +48,8 @@ func child(t testing.TB, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
+var silent = slog.New(slog.DiscardHandler)
+
 func newPath(t testing.TB) string { return filepath.Join(t.TempDir(), "outbox.db") }
 
 // open opens a file that is in order.
@@ -59,6 +62,9 @@ func open(t testing.TB, path string) *outbox.File {
 
 func openAny(t testing.TB, path string, opts outbox.Options) *outbox.File {
 	t.Helper()
+	if opts.Logger == nil {
+		opts.Logger = silent
+	}
 	f, err := outbox.Open(path, opts)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, f.Close()) })

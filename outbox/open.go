@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -28,6 +29,9 @@ type Options struct {
 	// 1 KB, because a body begins a page of 4 KB unless it is very small. It
 	// does not shrink, but its room is used again.
 	MaxBytes int64
+	// Logger gets an error for each record that is found damaged; nil:
+	// [slog.Default].
+	Logger *slog.Logger
 }
 
 // Open opens the file at path, or makes it, with mode 0600. Its directory must
@@ -35,7 +39,7 @@ type Options struct {
 //
 // A file that is damaged, of another program or of another version is renamed
 // to path + ".set-aside-" + the time in UTC, and a new one begun in its place:
-// [File.SetAside]. All of it is read to know that.
+// [File.SetAsideFile]. All of it is read to know that.
 //
 // The error is an [*Error]. It wraps [ErrInUse] if another process has the
 // file; Open does not wait for that one to end, but up to 100 ms for it to give
@@ -57,7 +61,10 @@ func open(path string, opts Options) (_ *File, err error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &File{path: path, maxBytes: opts.MaxBytes, token: make(chan struct{}, 1)}
+	f := &File{path: path, maxBytes: opts.MaxBytes, token: make(chan struct{}, 1), logger: opts.Logger}
+	if f.logger == nil {
+		f.logger = slog.Default()
+	}
 	if f.maxBytes == 0 {
 		f.maxBytes = DefaultMaxBytes
 	}
@@ -117,25 +124,71 @@ func (f *File) load() error {
 
 // begin reads the index, or marks a new file as ours.
 func (f *File) begin(db *bbolt.DB) error {
+	var version string
 	var empty bool
 	err := db.View(func(tx *bbolt.Tx) (err error) {
-		f.index, empty, err = readIndex(tx)
+		version, empty, err = readFormat(tx)
 		return err
-	})
-	if err != nil || !empty {
-		return err
-	}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		bucket, err := tx.CreateBucket([]byte(formatBucket))
-		if err != nil {
-			return err
-		}
-		return bucket.Put([]byte(formatKey), []byte(formatValue))
 	})
 	if err != nil {
 		return err
 	}
+	if version != formatValue {
+		err := db.Update(func(tx *bbolt.Tx) error {
+			bucket, err := tx.CreateBucketIfNotExists([]byte(formatBucket))
+			if err != nil {
+				return err
+			}
+			return bucket.Put([]byte(formatKey), []byte(formatValue))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	var found []broken
+	err = db.View(func(tx *bbolt.Tx) (err error) {
+		f.index, found, err = readIndex(tx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	f.db = db
+	if len(found) > 0 {
+		if err := f.quarantine(found, nil); err != nil {
+			return err
+		}
+		f.notice = fmt.Sprintf("%d damaged records of the outbox were set aside", len(found))
+	}
+	if !empty {
+		return nil
+	}
 	return syncDir(filepath.Dir(f.path))
+}
+
+// readFormat tells whose file it is. empty tells that it was never used.
+func readFormat(tx *bbolt.Tx) (version string, empty bool, err error) {
+	if key, _ := tx.Cursor().First(); key == nil {
+		return "", true, nil
+	}
+	format := tx.Bucket([]byte(formatBucket))
+	if format == nil {
+		return "", false, damagef("a database of another program")
+	}
+	switch value := format.Get([]byte(formatKey)); {
+	case value == nil:
+		return "", false, damagef("a database of another program")
+	case string(value) != formatValue && string(value) != formatBefore:
+		return "", false, damagef("of another version than %s", formatValue)
+	default:
+		version = string(value)
+	}
+	return version, false, tx.ForEach(func(name []byte, bucket *bbolt.Bucket) error {
+		if _, _, ok := parseBucketName(name); !ok && string(name) != formatBucket || bucket == nil {
+			return damagef("a database of another program")
+		}
+		return nil
+	})
 }
 
 // inspect looks at the file before bbolt does, and closes it to others. No

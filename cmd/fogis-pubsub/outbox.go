@@ -52,7 +52,7 @@ func (c *command) outbox(ctx context.Context, args []string) (err error) {
 		if err != nil {
 			return err
 		}
-		if err := printLine(c.stdout, outboxLine{MessageID: r.ID, Type: r.Type, PutAt: r.PutAt, Posted: r.HTTP, Bytes: len(r.Body)}); err != nil {
+		if err := printLine(c.stdout, outboxLine{MessageID: r.ID, Type: r.Type, PutAt: r.PutAt, Posted: r.Posted, Bytes: len(r.Body)}); err != nil {
 			return err
 		}
 	}
