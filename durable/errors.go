@@ -30,6 +30,10 @@ var (
 	// ErrStale is wrapped when a dead letter was not requeued because the group
 	// has handled, or will handle before it, a newer state of the matches.
 	ErrStale = errors.New("a newer message makes it stale")
+
+	// ErrUnsettled is wrapped when a [Purge] would delete what a group has not
+	// handled.
+	ErrUnsettled = errors.New("a group has not handled what is to be purged")
 )
 
 // Error tells what could not be done with the stream of a channel. It unwraps
@@ -65,8 +69,8 @@ func (e *Error) Unwrap() error { return e.Err }
 type rights string
 
 const (
-	writerRights rights = "+multi +exec +xadd +publish +evalsha +eval +xrange +xrevrange +xlen +xtrim +memory|usage"
-	readerRights rights = "+evalsha +eval +get +set +pttl +pexpire +del +exists +xinfo +xgroup +xreadgroup +xpending +xack +xadd +xrange +xrevrange +xlen +xtrim +memory|usage +hget +hset +hdel"
+	writerRights rights = "+multi +exec +xadd +publish +evalsha +eval +xrange +xrevrange +xlen +xtrim +time +memory|usage"
+	readerRights rights = "+evalsha +eval +get +set +pttl +pexpire +del +exists +xinfo +xgroup +xreadgroup +xpending +xack +xadd +xrange +xrevrange +xlen +xtrim +time +memory|usage +hget +hset +hdel"
 	replayRights rights = "+xrange +xrevrange"
 	deadRights   rights = "+evalsha +eval +xrange +xadd +xdel +xpending +xinfo +hget"
 )

@@ -37,8 +37,12 @@ const (
 	// now both look the same, so each is told of. What the group will not get
 	// came before the stream's first entry.
 	CauseNewGroup Cause = "new group"
-	// CauseDeadTrimmed: the oldest dead letters made room for new ones.
+	// CauseDeadTrimmed: the oldest dead letters made room for new ones, or were
+	// older than MaxDeadAge.
 	CauseDeadTrimmed Cause = "dead letters trimmed"
+	// CausePurged: an operator deleted entries by [Purge], with Force, before
+	// the group had read them.
+	CausePurged Cause = "purged unread"
 )
 
 // String tells on one line what is known about the gap.

@@ -36,6 +36,8 @@ type reading struct {
 	worked   bool // the last session did, so that the next may begin at once
 	pauses   backoff
 	caughtUp time.Time
+	chored   time.Time // when the chores were last done
+	lazy     bool      // they were refused
 }
 
 // CaughtUp is a time up to which, by this machine's clock, everything that was
@@ -53,6 +55,7 @@ func (l *Lease) CaughtUp() time.Time { return l.caughtUp }
 // ends a blocked read at once, an [*Error] with [ErrLeaseLost], or one that is
 // Refused, after which Read may be called again.
 func (l *Lease) Read(ctx context.Context) ([]Entry, error) {
+	l.chores(ctx)
 	for {
 		if err := l.over(ctx, "read"); err != nil {
 			l.hangUp()

@@ -33,6 +33,7 @@ const MaxTries = 5
 const (
 	DefaultMaxDead      = 1000
 	DefaultMaxDeadBytes = 32 << 20
+	DefaultMaxDeadAge   = 30 * 24 * time.Hour
 )
 
 // ReaderOptions holds the settings of a [Reader]. The zero value is ready to
@@ -51,6 +52,10 @@ type ReaderOptions struct {
 	// [DefaultMaxDeadBytes], negative is no bound. One always stays.
 	MaxDead      int
 	MaxDeadBytes int64
+	// MaxDeadAge is how long a dead letter is kept, by the server's clock. Those
+	// that are older go while a lease is held, and are reported as a [Gap]. Zero
+	// is [DefaultMaxDeadAge], negative is no bound.
+	MaxDeadAge time.Duration
 
 	// OnGap is told what may be lost, before the reader goes on behind it. A
 	// gap may be told twice when the process dies meanwhile. nil is nobody.
@@ -111,6 +116,7 @@ func NewReader(conn redis.UniversalClient, channel, group string, opts ReaderOpt
 	}
 	opts.MaxDead = orDefault(opts.MaxDead, DefaultMaxDead)
 	opts.MaxDeadBytes = orDefault(opts.MaxDeadBytes, DefaultMaxDeadBytes)
+	opts.MaxDeadAge = orDefault(opts.MaxDeadAge, DefaultMaxDeadAge)
 	return &Reader{conn: conn, channel: channel, group: group, opts: opts}, nil
 }
 

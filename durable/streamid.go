@@ -1,6 +1,8 @@
 package durable
 
 import (
+	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -40,4 +42,27 @@ func timeOf(id string) time.Time {
 		return time.Time{}
 	}
 	return time.UnixMilli(int64(ms))
+}
+
+// preceding and following are the IDs next to one; "" for what is none.
+func preceding(id string) string {
+	ms, seq, ok := parseID(id)
+	switch {
+	case ok && seq > 0:
+		return fmt.Sprintf("%d-%d", ms, seq-1)
+	case ok && ms > 0:
+		return fmt.Sprintf("%d-%d", ms-1, uint64(math.MaxUint64))
+	}
+	return ""
+}
+
+func following(id string) string {
+	ms, seq, ok := parseID(id)
+	switch {
+	case ok && seq < math.MaxUint64:
+		return fmt.Sprintf("%d-%d", ms, seq+1)
+	case ok:
+		return fmt.Sprintf("%d-0", ms+1)
+	}
+	return ""
 }

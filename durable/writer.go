@@ -25,7 +25,7 @@ type WriterOptions struct {
 	// MaxAge, MaxLen and MaxBytes bound a stream. Zero is [DefaultMaxAge],
 	// [DefaultMaxLen] and [DefaultMaxBytes], negative is no bound. Entries that
 	// are too old go with the next append, once a minute or a hundredth of
-	// MaxAge; number and memory are looked at every 100 appends or 4 MiB, so
+	// MaxAge, but for a few, and all of them by [Writer.Age]; number and memory are looked at every 100 appends or 4 MiB, so
 	// that a stream may be larger by as much.
 	// One entry always stays.
 	MaxAge   time.Duration

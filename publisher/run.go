@@ -14,7 +14,8 @@ import (
 // Publish after a second sends that PING, for at most 40 ms, which a distant
 // Redis behind TLS may not meet. Run sends what waits in Options.Outbox, also
 // what an earlier process left there; without Run only the next Publish of the
-// type does. It repeats snapshots as [DurableOptions].NoRepeat says.
+// type does. It repeats snapshots as [DurableOptions].NoRepeat says, and removes
+// entries older than [DurableOptions].MaxAge from the streams.
 func (p *Publisher) Run(ctx context.Context) error {
 	var parts sync.WaitGroup
 	parts.Go(func() { p.breaker.watch(ctx) })
@@ -23,6 +24,9 @@ func (p *Publisher) Run(ctx context.Context) error {
 	}
 	if l := p.lanes[repeated]; l != nil && p.streams.writer != nil && !p.opts.Durable.NoRepeat {
 		parts.Go(func() { p.repeat(ctx, l) })
+	}
+	if p.streams.writer != nil {
+		parts.Go(func() { p.age(ctx) })
 	}
 	parts.Wait()
 	return nil

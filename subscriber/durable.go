@@ -62,12 +62,15 @@ type DurableOptions struct {
 	// durable.DefaultMaxDead and DefaultMaxDeadBytes, negative is no bound.
 	MaxDead      int
 	MaxDeadBytes int64
+	// MaxDeadAge is how long a dead letter is kept. Zero is
+	// durable.DefaultMaxDeadAge, negative is no bound.
+	MaxDeadAge time.Duration
 }
 
 func (o DurableOptions) on() bool { return o.Group != "" }
 
 func (o DurableOptions) reader() durable.ReaderOptions {
-	return durable.ReaderOptions{Latest: o.Latest, Instance: o.Instance, MaxDead: o.MaxDead, MaxDeadBytes: o.MaxDeadBytes}
+	return durable.ReaderOptions{Latest: o.Latest, Instance: o.Instance, MaxDead: o.MaxDead, MaxDeadBytes: o.MaxDeadBytes, MaxDeadAge: o.MaxDeadAge}
 }
 
 // withDefaults fills in the defaults and reports faults, those of the channel

@@ -115,6 +115,7 @@ const (
 	CauseVanished       = Cause(durable.CauseVanished)
 	CauseNewGroup       = Cause(durable.CauseNewGroup)
 	CauseDeadTrimmed    = Cause(durable.CauseDeadTrimmed)
+	CausePurged         = Cause(durable.CausePurged)
 )
 
 // CauseTakeover: this instance has become its group's holder under
