@@ -35,9 +35,14 @@ func Connection(ctx context.Context, conn redis.UniversalClient) Check {
 	for range pings {
 		began := time.Now()
 		if err := conn.Ping(ctx).Err(); err != nil {
-			c.Elapsed = 0
-			c.Find(Unhealthy, fmt.Sprintf("PING %s: %v", topology.Addr(conn), err), "check REDIS_URL, and that the server runs")
-			return c
+			status, cure := judgePing(err)
+			if status == Unhealthy || len(c.Findings) == 0 {
+				c.Find(status, fmt.Sprintf("PING %s: %v", topology.Addr(conn), err), cure)
+			}
+			if status == Unhealthy {
+				c.Elapsed = 0
+				return c
+			}
 		}
 		if took := time.Since(began); c.Elapsed == 0 || took < c.Elapsed {
 			c.Elapsed = took
@@ -45,6 +50,32 @@ func Connection(ctx context.Context, conn redis.UniversalClient) Check {
 	}
 	c.judgeLatency()
 	return c
+}
+
+// withoutSnapshots is what ends a MISCONF for good where snapshots are not wanted.
+const withoutSnapshots = "or turn snapshots off: CONFIG SET save \"\", and in its file"
+
+// judgePing tells what a failed PING means, and its cure. An error that a living
+// server answers is an answer: what counts is whether it takes messages.
+func judgePing(err error) (State, string) {
+	for prefix, cure := range map[string]string{
+		"NOAUTH":     "set the user and the password in REDIS_URL",
+		"WRONGPASS":  "correct the user and the password in REDIS_URL",
+		"LOADING":    "wait: the server loads its data",
+		"MASTERDOWN": "set REDIS_URL to the master, or to the Sentinels",
+		"BUSY":       "end the script that runs on the server: SCRIPT KILL",
+	} {
+		if redis.HasErrorPrefix(err, prefix) {
+			return Unhealthy, cure
+		}
+	}
+	switch {
+	case redis.HasErrorPrefix(err, "MISCONF"):
+		return Degraded, "the server cannot save its snapshot and refuses writes: streams take nothing, pub/sub works; look at its log and its disk, " + withoutSnapshots
+	case redis.HasErrorPrefix(err, "NOPERM"):
+		return Degraded, "ACL SETUSER <user> +ping"
+	}
+	return Unhealthy, "check REDIS_URL, and that the server runs"
 }
 
 func (c *Check) judgeLatency() {

@@ -1,8 +1,13 @@
 package health_test
 
 import (
+	"bytes"
 	"context"
+	"net"
+	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,4 +97,102 @@ func TestServer_away_isUnknown(t *testing.T) {
 		require.Equal(t, health.Unknown, check.Status, check.Name)
 		require.NotEmpty(t, check.Findings)
 	}
+}
+
+// Snapshots that fail have Redis answer PING with an error, though it takes and
+// delivers messages.
+func TestConnection_snapshotsFail_isAnAnswerWithItsCure(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, realredis.Start(t).Addr())
+	dir, err := client.ConfigGet(t.Context(), "dir").Result()
+	require.NoError(t, err)
+	require.NoError(t, os.RemoveAll(dir["dir"]))
+	require.NoError(t, client.ConfigSet(t.Context(), "save", "3600 1").Err())
+	require.NoError(t, client.Do(t.Context(), "BGSAVE").Err())
+	require.Eventually(t, func() bool { return client.Ping(t.Context()).Err() != nil }, time.Minute, 10*time.Millisecond)
+
+	check := health.Connection(t.Context(), client)
+	require.Equal(t, health.Degraded, check.Status, check.Findings)
+	require.Positive(t, check.Elapsed)
+	require.ErrorContains(t, check.Err(), "MISCONF")
+	require.ErrorContains(t, check.Err(), `CONFIG SET save ""`)
+	require.NotContains(t, check.Err().Error(), "REDIS_URL", "the address is right")
+	require.Equal(t, health.Healthy, health.RoundTrip(t.Context(), client).Status)
+	require.NoError(t, client.ConfigSet(t.Context(), "save", "").Err())
+	require.NoError(t, health.Connection(t.Context(), client).Err(), "the cure holds")
+}
+
+func TestConnection_refusals_haveTheirOwnCure(t *testing.T) {
+	t.Parallel()
+	open := realredis.Start(t)
+	admin := newClient(t, open.Addr())
+	require.NoError(t, admin.Do(t.Context(), "ACL", "SETUSER", "silent", "on", "nopass", "~*", "&*", "+@all", "-ping").Err())
+	connect := func(addr, user, password string) health.Check {
+		client := redis.NewClient(&redis.Options{Addr: addr, Username: user, Password: password, MaxRetries: -1, DialerRetries: 1, ContextTimeoutEnabled: true})
+		defer client.Close()
+		return health.Connection(t.Context(), client)
+	}
+	silent := connect(open.Addr(), "silent", "x")
+	require.Equal(t, health.Degraded, silent.Status)
+	require.ErrorContains(t, silent.Err(), "+ping")
+	locked := realredis.Start(t, "--requirepass", logcheck.Password)
+	for _, password := range []string{"", "wrong"} {
+		refused := connect(locked.Addr(), "", password)
+		require.Equal(t, health.Unhealthy, refused.Status)
+		require.ErrorContains(t, refused.Err(), "password in REDIS_URL")
+	}
+}
+
+// What a MULTI was sent on is closed afterwards: on a connection that went back
+// into the pool, the next command would be queued and count as done.
+func TestServer_permissions_leaveNoTransactionBehind(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var conns []*watchedConn
+	client := redis.NewClient(&redis.Options{Addr: realredis.Start(t).Addr(), ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1,
+		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+			mu.Lock()
+			defer mu.Unlock()
+			conns = append(conns, &watchedConn{Conn: conn})
+			return conns[len(conns)-1], err
+		}})
+	defer client.Close()
+	question := health.Question{Channels: []string{"c"}, Commands: map[string][][]any{"c": {{"XADD", "s", "*", "k", "v"}, {"PUBLISH", "c", ""}}}}
+	checks := health.Server(t.Context(), client, question)
+	require.Equal(t, health.Healthy, checks[len(checks)-1].Status, checks[len(checks)-1].Findings)
+	mu.Lock()
+	defer mu.Unlock()
+	asked := 0
+	for _, conn := range conns {
+		if conn.multi.Load() {
+			asked++
+			require.True(t, conn.closed.Load())
+		}
+	}
+	require.Equal(t, 1, asked)
+	require.Zero(t, client.Exists(t.Context(), "s").Val(), "nothing took effect")
+}
+
+type watchedConn struct {
+	net.Conn
+	multi, closed atomic.Bool
+}
+
+func (c *watchedConn) Write(p []byte) (int, error) {
+	if bytes.Contains(bytes.ToLower(p), []byte("\nmulti\r")) {
+		c.multi.Store(true)
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *watchedConn) Close() error { c.closed.Store(true); return c.Conn.Close() }
+
+// A server that refuses MULTI runs nothing of what it is asked about.
+func TestServer_permissions_withoutMulti_runsNothing(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, realredis.Start(t, "--rename-command", "MULTI", "").Addr())
+	checks := health.Server(t.Context(), client, health.Question{Channels: []string{"c"}, Commands: map[string][][]any{"c": {{"XADD", "s", "*", "k", "v"}}}})
+	require.Equal(t, health.Unknown, checks[len(checks)-1].Status)
+	require.Zero(t, client.Exists(t.Context(), "s").Val())
 }

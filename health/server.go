@@ -243,7 +243,7 @@ func persistence(f info, keeps bool, now time.Time) Check {
 	}
 	for _, name := range []string{"aof_last_write_status", "rdb_last_bgsave_status"} {
 		if status, ok := f[name]; ok && status != "ok" {
-			c.Find(Degraded, name+" is "+clip(status)+": Redis may refuse every write until that is mended", "look at the server's log and its disk")
+			c.Find(Degraded, name+" is "+clip(status)+": Redis may refuse every write until this is fixed", "look at the server's log and its disk; "+withoutSnapshots)
 		}
 	}
 	return c
@@ -324,40 +324,6 @@ func clock(ahead, took time.Duration) Check {
 	c := Check{Name: NameClock, Status: Healthy, Elapsed: took, Details: map[string]any{"server_ahead_ms": ahead.Milliseconds()}}
 	if ahead.Abs() > maxClockDifference+took/2 {
 		c.Find(Degraded, fmt.Sprintf("the server's clock and this computer's differ by %v: ages of messages are wrong by that", ahead.Abs().Round(time.Millisecond)), "let both follow NTP")
-	}
-	return c
-}
-
-// permissions queues the commands and discards them.
-func (n *node) permissions(ctx context.Context, q Question) Check {
-	c := Check{Name: NamePermissions, Status: Healthy}
-	client, ok := n.conn.(*redis.Client)
-	if !ok {
-		return unasked(NamePermissions, fmt.Errorf("a %T has no connection of its own", n.conn), "")
-	}
-	conn := client.Conn()
-	defer conn.Close()
-	began := time.Now()
-	if err := conn.Do(ctx, "MULTI").Err(); err != nil {
-		return unasked(NamePermissions, err, "the check needs the rights +multi +discard")
-	}
-	asked := 0
-	for _, channel := range n.channels {
-		for _, command := range q.Commands[channel] {
-			asked++
-			err := conn.Do(ctx, command...).Err()
-			switch {
-			case redis.HasErrorPrefix(err, "NOPERM"):
-				c.Find(Degraded, fmt.Sprintf("the Redis user may not %s on %s", clip(fmt.Sprint(command[0])), clip(fmt.Sprint(command[min(1, len(command)-1)]))), "ACL SETUSER <user> with that command, channel or key")
-			case err != nil && ctx.Err() != nil:
-				return unasked(NamePermissions, err, "")
-			}
-		}
-	}
-	c.Elapsed, c.Details = time.Since(began), map[string]any{"asked": asked}
-	// When a command was refused there is nothing left but to end it anyway.
-	if err := conn.Do(ctx, "DISCARD").Err(); err != nil && ctx.Err() != nil {
-		return unasked(NamePermissions, err, "")
 	}
 	return c
 }
