@@ -24,8 +24,8 @@ func (c *Client) AdminHandler(o httpadmin.Options) (*httpadmin.Handler, error) {
 	if o.Logger == nil {
 		o.Logger = c.logger
 	}
-	if o.Token == "" && o.Authorize == nil && !o.AllowUnauthenticated {
-		o.Token = c.config.Fallback.Token.Reveal()
+	if o.Token.IsZero() && o.Authorize == nil && !o.AllowUnauthenticated {
+		o.Token = c.config.Fallback.Token
 	}
 	o.Config = c.config
 	if o.Source == nil {

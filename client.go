@@ -198,7 +198,7 @@ func (c *Client) Dispatch(ctx context.Context, channel string, data []byte) (mes
 // choose from.
 func (c *Client) FallbackHandler() (http.Handler, error) {
 	return httpfallback.Handler(c, httpfallback.HandlerOptions{
-		Token:    c.config.Fallback.Token.Reveal(),
+		Token:    c.config.Fallback.Token,
 		MaxBytes: c.maxBytes,
 		Logger:   c.logger,
 	})

@@ -46,7 +46,9 @@ var importTable = []importRule{
 	{"health", []string{"./internal/topology", goredis}, []string{"net/http", "os", "testing"}},
 	{"httpadmin", []string{"./config", "./health"}, []string{"os", "testing"}},
 	{"outbox", []string{"./message", bbolt}, []string{"context", "net", "net/http", "testing"}},
-	{"httpfallback", []string{"./message"}, []string{"os", "testing"}},
+	// httpfallback takes its token as config.Secret, and leaves it to config what
+	// is wrong with a URL or a token.
+	{"httpfallback", []string{"./message", "./config"}, []string{"os", "testing"}},
 	{"publisher", []string{"./message", "./durable", "./internal/topology", goredis, gobreaker}, []string{"net/http", "testing"}},
 	{"subscriber", []string{"./message", "./durable", "./internal/topology", goredis, backoff}, []string{"net/http", "testing"}},
 	{".", []string{"./internal/topology", "./message", "./config", "./durable", "./health", "./httpadmin", "./httpfallback", "./publisher", "./subscriber", goredis}, []string{"testing"}},

@@ -16,7 +16,7 @@ func newFallback(cfg config.Config, logger *slog.Logger) (*httpfallback.Client, 
 		return nil, nil
 	}
 	return httpfallback.New(cfg.Fallback.URL.Reveal(), httpfallback.Options{
-		Token:     cfg.Fallback.Token.Reveal(),
+		Token:     cfg.Fallback.Token,
 		BatchSize: cfg.Fallback.BatchSize,
 		Timeout:   cfg.Fallback.Timeout,
 		Logger:    logger,

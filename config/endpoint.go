@@ -162,8 +162,11 @@ func (e *Endpoint) readDB(db, rawQuery string) (got string) {
 // checkFallbackURL returns what is wrong with text as its shape, or "".
 func checkFallbackURL(text string) (got string) {
 	u, got := parseURL(text, "http", "https")
-	if got != "" {
+	switch {
+	case got != "":
 		return got
+	case strings.Contains(u.RawQuery, "@"):
+		return "a URL with an unescaped @ in its password or its query"
 	}
 	return checkHost(u)
 }
@@ -178,8 +181,11 @@ func parseURL(text string, schemes ...string) (u *url.URL, got string) {
 	if err != nil {
 		return nil, "a URL that cannot be parsed"
 	}
-	if u.Fragment != "" || strings.Contains(u.Path, "@") {
+	switch {
+	case strings.Contains(u.Path+u.Fragment, "@"):
 		return nil, "a URL with an unescaped character in its password"
+	case u.Fragment != "":
+		return nil, "a URL with a fragment, the part behind #"
 	}
 	return u, ""
 }

@@ -66,6 +66,8 @@ func TestRedis_Endpoint_refuses_the_rest_by_shape(t *testing.T) {
 		database  = "a URL whose database is not a number"
 		twoDBs    = "a URL with two database numbers"
 		unescaped = "a URL with an unescaped character in its password"
+		fragment  = "a URL with a fragment, the part behind #"
+		host      = "a URL with a host that holds other characters than letters, digits, dots, - and _; a query begins with ?"
 		noPath    = "a unix URL without an absolute path"
 		key       = "a URL with a query key or value that is not known here (known: db, username, password, with rediss ssl_cert_reqs=required or none, and with Sentinel sentinel_username and sentinel_password)"
 		list      = "a list of URLs; write scheme, user and password once, then host:port,host:port"
@@ -96,6 +98,10 @@ func TestRedis_Endpoint_refuses_the_rest_by_shape(t *testing.T) {
 		"redis://:pa/ss@r":                           unparsed,
 		"redis://:123/4@r":                           unescaped,
 		"redis://u:1#2@r":                            unescaped,
+		"redis://r/1#2":                              fragment,
+		"redis://r;db=1":                             host,
+		"redis://a,b;db=1":                           host,
+		"redis://räka":                               host,
 		"redis://u:1?2@r":                            key,
 		"redis://r/zero":                             database,
 		"redis://r/-1":                               database,
@@ -165,8 +171,15 @@ func TestConfig_Validate_checks_the_fallback_url(t *testing.T) {
 		"http://a:b:c":          "a URL that cannot be parsed",
 		"http://u:p/w@calendar": "a URL that cannot be parsed",
 		"http://u:1/w@calendar": "a URL with an unescaped character in its password",
+		"http://u:1#w@calendar": "a URL with an unescaped character in its password",
+		"http://u:1?w@calendar": "a URL with an unescaped @ in its password or its query",
+		"http://calendar/#top":  "a URL with a fragment, the part behind #",
+		"http://calendar;a=b/":  "a URL with a host that holds other characters",
 	} {
 		err := config.Config{Fallback: config.Fallback{URL: config.NewURL(text)}}.Validate()
-		require.ErrorContains(t, err, "Fallback.URL (FOGIS_FALLBACK_URL): got "+got+", want http://", text)
+		require.ErrorContains(t, err, "Fallback.URL (FOGIS_FALLBACK_URL): got "+got, text)
+		require.ErrorContains(t, err, ", want http://", text)
 	}
+	both := config.Fallback{URL: config.NewURL("http://user:pw@calendar/"), Token: config.NewSecret("t0ken")}
+	require.ErrorContains(t, config.Config{Fallback: both}.Validate(), "Fallback.Token (FOGIS_FALLBACK_TOKEN): got a token beside a user in FOGIS_FALLBACK_URL")
 }

@@ -172,7 +172,10 @@ func (r *reader) redisURL() URL {
 		return URL{}
 	}
 	before := len(r.faults)
-	host = cmp.Or(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"), defaultHost)
+	if inner, found := strings.CutPrefix(host, "["); found && strings.HasSuffix(inner, "]") && strings.Contains(inner, ":") {
+		host = strings.TrimSuffix(inner, "]")
+	}
+	host = cmp.Or(host, defaultHost)
 	if !isHost(host) {
 		r.fault(parts[0], r.text(parts[0]), "a host name or IP address, without scheme, port and user")
 	}

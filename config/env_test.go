@@ -333,7 +333,7 @@ func TestFromEnv_builds_the_url_of_its_parts(t *testing.T) {
 		require.Equal(t, test.want, c.Redis.URL.Reveal())
 		require.NoError(t, c.Validate())
 	}
-	for _, host := range []string{"redis:6379", "redis://redis", "user@redis", "redis/0", "a b", "a,b", "::1:x", "fe80::1%eth0"} {
+	for _, host := range []string{"redis:6379", "redis://redis", "user@redis", "redis/0", "a b", "a,b", "::1:x", "fe80::1%eth0", "]", "[", "[]", "[redis]", "[::1", "::1]", "h;db=1"} {
 		require.Contains(t, faultOf(t, "REDIS_HOST", host).Want, "without scheme, port and user", "%q", host)
 	}
 }

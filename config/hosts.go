@@ -47,13 +47,16 @@ func addresses(u *url.URL, hosts []string, port string) (list []string, got stri
 	return list, ""
 }
 
-// checkHost refuses a URL without host, and a port that no server can have.
+// checkHost refuses a URL without host, a host that no server can have, and
+// such a port.
 func checkHost(u *url.URL) (got string) {
 	switch host := u.Hostname(); {
 	case host == "":
 		return "a URL without host"
 	case strings.Contains(host, ":") && !strings.HasPrefix(u.Host, "["):
 		return "a URL with two ports"
+	case !isHost(strings.SplitN(host, "%", 2)[0]):
+		return "a URL with a host that holds other characters than letters, digits, dots, - and _; a query begins with ?"
 	}
 	if port := u.Port(); port != "" {
 		if _, ok := wholeNumber(port, 1, maxPort); !ok {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -36,8 +37,17 @@ func printed(value any) []string {
 	if encoded, err := json.Marshal(value); err == nil {
 		forms = append(forms, string(encoded))
 	}
-	return forms
+	// A failed test shows both values, and follows pointers for it.
+	said := &failure{}
+	require.Equal(said, reflect.Zero(reflect.TypeOf(value)).Interface(), value)
+	return append(forms, said.text)
 }
+
+// failure stands for a test that fails.
+type failure struct{ text string }
+
+func (f *failure) Errorf(format string, args ...any) { f.text = fmt.Sprintf(format, args...) }
+func (f *failure) FailNow()                          {}
 
 func requireHidden(t *testing.T, value any) {
 	t.Helper()
@@ -52,7 +62,7 @@ func secretConfig(t *testing.T) config.Config {
 	t.Helper()
 	return read(t, env{
 		"REDIS_URL":            "redis://calendar:" + marker + "@redis.example.com:6379/1",
-		"FOGIS_FALLBACK_URL":   "https://calendar:" + marker + "@calendar.example.com/manual-sync",
+		"FOGIS_FALLBACK_URL":   "https://calendar.example.com/manual-sync?key=" + marker,
 		"FOGIS_FALLBACK_TOKEN": marker,
 	})
 }
@@ -85,11 +95,11 @@ func TestConfig_prints_what_helps(t *testing.T) {
 	c := secretConfig(t)
 	for _, form := range []string{fmt.Sprintf("%v", c), fmt.Sprintf("%+v", c), fmt.Sprintf("%#v", c)} {
 		require.Contains(t, form, "redis://***@redis.example.com:6379/1")
-		require.Contains(t, form, "https://***@calendar.example.com/manual-sync")
+		require.Contains(t, form, "https://calendar.example.com/manual-sync?***")
 	}
 	encoded, err := json.Marshal(c.Fallback)
 	require.NoError(t, err)
-	require.JSONEq(t, `{"URL":"https://***@calendar.example.com/manual-sync","Token":"***","BatchSize":1,"Timeout":4500000000}`, string(encoded))
+	require.JSONEq(t, `{"URL":"https://calendar.example.com/manual-sync?***","Token":"***","BatchSize":1,"Timeout":4500000000}`, string(encoded))
 }
 
 func TestSecret_tells_only_whether_it_is_there(t *testing.T) {

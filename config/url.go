@@ -11,26 +11,14 @@ import (
 // JSON, text) shows scheme, host, port and path, and *** for the user part and
 // the query; a text that is no clean URL of a known scheme is *** as a whole.
 // The zero value is the empty text. Compare by [URL.Reveal], not by ==.
-type URL struct {
-	text *string // a pointer for the reason that Secret gives
-}
+type URL struct{ text *veiled }
 
 // NewURL returns the URL with that text. It checks nothing: [Config.Validate]
 // does, where it is known what the URL is for.
-func NewURL(text string) URL {
-	if text == "" {
-		return URL{}
-	}
-	return URL{&text}
-}
+func NewURL(text string) URL { return URL{veil(text)} }
 
 // Reveal returns the real text, password included. Do not print it.
-func (u URL) Reveal() string {
-	if u.text == nil {
-		return ""
-	}
-	return *u.text
-}
+func (u URL) Reveal() string { return u.text.reveal() }
 
 // IsZero tells whether the URL is the empty text.
 func (u URL) IsZero() bool { return u.text == nil }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/url"
 	"strings"
 	"time"
 	"unicode"
@@ -14,7 +15,7 @@ const (
 	wantMode    = "auto, or a switch: true, 1, yes, y, on or enabled; or false, 0, no, n, off or disabled"
 	wantGroup   = "a name of its own for this service, which its instances share: with REDIS_DURABLE it is the group that reads the streams"
 	wantName    = "a name without white space, control characters, { and }"
-	wantToken   = "visible ASCII characters without spaces"
+	wantToken   = "visible ASCII characters without spaces, and no user in FOGIS_FALLBACK_URL"
 	wantBatch   = "a whole number from 1"
 )
 
@@ -66,7 +67,7 @@ func (c Config) faults() []Fault {
 	if !c.Fallback.URL.IsZero() {
 		add("FOGIS_FALLBACK_URL", "Fallback.URL", checkFallbackURL(c.Fallback.URL.Reveal()), wantHTTPURL)
 	}
-	add("FOGIS_FALLBACK_TOKEN", "Fallback.Token", checkToken(c.Fallback.Token.Reveal()), wantToken)
+	add("FOGIS_FALLBACK_TOKEN", "Fallback.Token", checkToken(c.Fallback), wantToken)
 	if c.Fallback.BatchSize < 0 {
 		add("FOGIS_FALLBACK_BATCH_SIZE", "Fallback.BatchSize", "a negative number", wantBatch)
 	}
@@ -130,9 +131,13 @@ func checkName(name string) (got string) {
 	return ""
 }
 
-func checkToken(token string) (got string) {
-	if only(token, func(r rune) bool { return '!' <= r && r <= '~' }) {
-		return ""
+func checkToken(f Fallback) (got string) {
+	token := f.Token.Reveal()
+	if !only(token, func(r rune) bool { return '!' <= r && r <= '~' }) {
+		return shape(token) + ", not all of them visible ASCII"
 	}
-	return shape(token) + ", not all of them visible ASCII"
+	if u, err := url.Parse(f.URL.Reveal()); err == nil && u.User != nil && token != "" {
+		return "a token beside a user in FOGIS_FALLBACK_URL"
+	}
+	return ""
 }

@@ -31,8 +31,8 @@ type Options struct {
 	// callers; nil leaves the path out.
 	ManualSync http.Handler
 
-	// Token is the bearer token that a POST must carry. It is never printed.
-	Token string `json:"-"`
+	// Token is the bearer token that a POST must carry.
+	Token config.Secret
 	// Authorize decides instead of a Token who may POST.
 	Authorize func(*http.Request) bool `json:"-"`
 	// AllowUnauthenticated lets everybody who reaches the handler POST. It must
@@ -73,7 +73,7 @@ func New(opts Options) (*Handler, error) {
 		faults = append(faults, errors.New("httpadmin: no Source"))
 	}
 	ways := 0
-	for _, set := range []bool{opts.Token != "", opts.Authorize != nil, opts.AllowUnauthenticated} {
+	for _, set := range []bool{!opts.Token.IsZero(), opts.Authorize != nil, opts.AllowUnauthenticated} {
 		if set {
 			ways++
 		}
@@ -93,7 +93,7 @@ func New(opts Options) (*Handler, error) {
 	if opts.History == nil {
 		opts.History = &History{}
 	}
-	h := &Handler{opts: opts, token: sha256.Sum256([]byte(opts.Token)), cross: http.NewCrossOriginProtection()}
+	h := &Handler{opts: opts, token: sha256.Sum256([]byte(opts.Token.Reveal())), cross: http.NewCrossOriginProtection()}
 	h.live.init(h)
 	h.routes = map[string]route{
 		"/redis-status":           {http.MethodGet, h.status},

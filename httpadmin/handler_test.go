@@ -52,7 +52,7 @@ func up() *source {
 
 func newHandler(t testing.TB, s httpadmin.Source, change func(*httpadmin.Options)) *httpadmin.Handler {
 	t.Helper()
-	o := httpadmin.Options{Source: s, Token: logcheck.Password, Logger: logcheck.New(t), Config: config.Config{Redis: config.Redis{URL: config.NewURL("redis://u:" + logcheck.Password + "@fogis-redis:6379")}}}
+	o := httpadmin.Options{Source: s, Token: config.NewSecret(logcheck.Password), Logger: logcheck.New(t), Config: config.Config{Redis: config.Redis{URL: config.NewURL("redis://u:" + logcheck.Password + "@fogis-redis:6379")}}}
 	if change != nil {
 		change(&o)
 	}
@@ -134,14 +134,14 @@ func TestNew_refusesAnOpenDoor(t *testing.T) {
 	_, err := httpadmin.New(httpadmin.Options{})
 	require.ErrorContains(t, err, "no Source")
 	require.ErrorContains(t, err, "AllowUnauthenticated")
-	_, err = httpadmin.New(httpadmin.Options{Source: up(), Token: "t", AllowUnauthenticated: true})
+	_, err = httpadmin.New(httpadmin.Options{Source: up(), Token: config.NewSecret("t"), AllowUnauthenticated: true})
 	require.ErrorContains(t, err, "choose one")
 
-	h := newHandler(t, up(), func(o *httpadmin.Options) { o.Token, o.AllowUnauthenticated = "", true })
+	h := newHandler(t, up(), func(o *httpadmin.Options) { o.Token, o.AllowUnauthenticated = config.Secret{}, true })
 	require.Equal(t, 200, serve(t, h, request{method: "POST", path: "/redis-restart"}).Code)
 	require.Equal(t, 403, serve(t, h, request{method: "POST", path: "/redis-restart", header: map[string]string{"Sec-Fetch-Site": "cross-site"}}).Code)
 	h = newHandler(t, up(), func(o *httpadmin.Options) {
-		o.Token, o.Authorize = "", func(r *http.Request) bool { return r.Header.Get("X-Operator") == "anna" }
+		o.Token, o.Authorize = config.Secret{}, func(r *http.Request) bool { return r.Header.Get("X-Operator") == "anna" }
 	})
 	require.Equal(t, 401, serve(t, h, request{method: "POST", path: "/redis-restart"}).Code)
 	require.Equal(t, 200, serve(t, h, request{method: "POST", path: "/redis-restart", header: map[string]string{"X-Operator": "anna"}}).Code)

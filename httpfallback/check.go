@@ -31,7 +31,7 @@ func (c *Client) Check(ctx context.Context) error {
 		http.StatusTemporaryRedirect, http.StatusPermanentRedirect,
 		http.StatusNotFound, http.StatusUnauthorized, http.StatusForbidden,
 		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return d.error(judge(unknown, c.target.Path, resp, nil))
+		return d.error(judge(unknown, c.path, resp, nil))
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/PitchConnect/fogispubsub/config"
 	"github.com/PitchConnect/fogispubsub/httpfallback"
 	"github.com/PitchConnect/fogispubsub/internal/faultnet"
 )
@@ -44,7 +45,7 @@ func TestClient_Check(t *testing.T) {
 
 func TestClient_Check_handler(t *testing.T) {
 	t.Parallel()
-	h := handler(t, receiver(nil), httpfallback.HandlerOptions{Token: token})
+	h := handler(t, receiver(nil), httpfallback.HandlerOptions{Token: config.NewSecret(token)})
 	require.NoError(t, client(t, serve(t, h), httpfallback.Options{}).Check(t.Context()))
 }
 

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/PitchConnect/fogispubsub/config"
 	"github.com/PitchConnect/fogispubsub/message"
 )
 
@@ -32,8 +33,8 @@ const (
 
 // Options configures a [Client]. The zero value is ready to use.
 type Options struct {
-	// Token is sent as bearer token; "" sends none. It is never printed.
-	Token string `json:"-"`
+	// Token is sent as bearer token; zero sends none.
+	Token config.Secret
 	// BatchSize is how many matches one request carries to a receiver that is
 	// not made with [Handler]. Zero: 1, so that each match's outcome is known;
 	// negative: all.
@@ -65,14 +66,13 @@ type Options struct {
 // Client posts messages to one receiver. It may be used by several goroutines
 // and owns none.
 type Client struct {
-	target   *url.URL // without user and password
-	redacted string
-	// authorize gives the value of the Authorization header, or "". A function,
-	// because fmt shows the strings in a Client that is in somebody's field.
-	authorize func() string
-	opts      Options
-	transport http.RoundTripper
-	own       *http.Transport // nil when the transport was given
+	target        config.URL // without user and password; its query may hold a key
+	path          string
+	redacted      string
+	authorization config.Secret // the value of that header
+	opts          Options
+	transport     http.RoundTripper
+	own           *http.Transport // nil when the transport was given
 
 	mu    sync.Mutex
 	form  form
@@ -82,45 +82,33 @@ type Client struct {
 // New returns a client for the receiver at target, an http or https URL such
 // as http://fogis-calendar-phonebook-sync:5003/manual-sync. A user and
 // password in it are sent as basic authentication. New does not connect. The
-// error names every fault.
+// error names every fault, the same ones as [config.Config.Validate].
 func New(target string, opts Options) (*Client, error) {
+	if target == "" {
+		return nil, errors.New("httpfallback: no URL; give that of the receiver, http://host:port/manual-sync")
+	}
+	settings := config.Config{Fallback: config.Fallback{URL: config.NewURL(target), Token: opts.Token}}
+	if err := settings.Validate(); err != nil {
+		return nil, fmt.Errorf("httpfallback: %w", err)
+	}
 	u, err := url.Parse(target)
 	if err != nil {
 		// The error of url.Parse quotes the URL, password included.
 		return nil, errors.New("httpfallback: the URL cannot be parsed; the form is http://host:port/manual-sync")
 	}
-	var faults []error
-	if u.Scheme != "http" && u.Scheme != "https" {
-		faults = append(faults, errors.New("httpfallback: the URL must begin with http:// or https://"))
-	}
-	if u.Hostname() == "" {
-		faults = append(faults, errors.New("httpfallback: the URL names no host; the form is http://host:port/manual-sync"))
-	}
-	if u.User != nil && opts.Token != "" {
-		faults = append(faults, errors.New("httpfallback: both a token and a user in the URL; give one"))
-	}
-	if !validHeader(opts.Token) {
-		faults = append(faults, errors.New("httpfallback: the token holds a control character; is there a line end in it?"))
-	}
-	if len(faults) > 0 {
-		return nil, errors.Join(faults...)
-	}
 
 	c := &Client{redacted: redact(u), opts: opts.withDefaults(), transport: opts.Transport}
-	c.opts.Token = ""
-	authorization := ""
 	switch {
-	case opts.Token != "":
-		authorization = "Bearer " + opts.Token
+	case !opts.Token.IsZero():
+		c.authorization = config.NewSecret("Bearer " + opts.Token.Reveal())
 	case u.User != nil:
 		password, _ := u.User.Password()
 		r := http.Request{Header: http.Header{}}
 		r.SetBasicAuth(u.User.Username(), password)
-		authorization = r.Header.Get("Authorization")
+		c.authorization = config.NewSecret(r.Header.Get("Authorization"))
 	}
-	c.authorize = func() string { return authorization }
 	u.User = nil
-	c.target = u
+	c.target, c.path = config.NewURL(u.String()), u.Path
 	if c.transport == nil {
 		c.own = newTransport()
 		c.transport = c.own

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/PitchConnect/fogispubsub/config"
 	"github.com/PitchConnect/fogispubsub/httpfallback"
 	"github.com/PitchConnect/fogispubsub/internal/logcheck"
 	"github.com/PitchConnect/fogispubsub/message"
@@ -19,32 +20,58 @@ import (
 func TestNew_faults(t *testing.T) {
 	t.Parallel()
 	for _, row := range []struct {
-		target string
-		opts   httpfallback.Options
-		text   string
+		target, token, text string
 	}{
-		{"", httpfallback.Options{}, "must begin with http:// or https://"},
-		{"calendar:5003/manual-sync", httpfallback.Options{}, "must begin with http"},
-		{"redis://calendar:5003", httpfallback.Options{}, "must begin with http"},
-		{"http:///manual-sync", httpfallback.Options{}, "names no host"},
-		{"http://:5003/manual-sync", httpfallback.Options{}, "names no host"},
-		{"http://u:" + logcheck.Password + "@host:port/", httpfallback.Options{}, "cannot be parsed"},
-		{"http://u:" + logcheck.Password + "@host/", httpfallback.Options{Token: token}, "both a token and a user"},
-		{"http://host/", httpfallback.Options{Token: token + "\n"}, "control character"},
+		{"calendar:5003/manual-sync", "", "want http://host"},
+		{"redis://calendar:5003", "", "a URL with scheme redis"},
+		{"http:///manual-sync", "", "a URL without host"},
+		{"http://:5003/manual-sync", "", "a URL without host"},
+		{"http://u:" + logcheck.Password + "@host:port/", "", "a URL that cannot be parsed"},
+		{"http://u:" + logcheck.Password + "@host/", token, "a token beside a user in FOGIS_FALLBACK_URL"},
+		{"http://u:1/" + logcheck.Password + "@host/", "", "an unescaped character in its password"},
+		{"http://u:1?" + logcheck.Password + "@host/", "", "an unescaped @"},
+		{"http://u:1#" + logcheck.Password + "@host/", "", "an unescaped character in its password"},
+		{"http://host/manual-sync#part", "", "a URL with a fragment"},
+		{"http://host;x=1/manual-sync", "", "a host that holds other characters"},
+		{"http://host/", token + "\n", "not all of them visible ASCII"},
 	} {
-		c, err := httpfallback.New(row.target, row.opts)
+		given := config.NewSecret(row.token)
+		c, err := httpfallback.New(row.target, httpfallback.Options{Token: given})
 		require.Nil(t, c, row.target)
 		require.ErrorContains(t, err, row.text)
 		logcheck.CleanValue(t, "error", err)
+
+		// The settings know the same faults, in the same words.
+		settings := config.Config{Fallback: config.Fallback{URL: config.NewURL(row.target), Token: given}}.Validate()
+		require.ErrorContains(t, settings, row.text)
+		require.EqualError(t, err, "httpfallback: "+settings.Error())
 	}
-	_, err := httpfallback.New("ftp:", httpfallback.Options{Token: "\x00"})
-	require.Len(t, strings.Split(err.Error(), "\n"), 3, "every fault at once")
+	_, err := httpfallback.New("", httpfallback.Options{})
+	require.ErrorContains(t, err, "no URL")
+	_, err = httpfallback.New("ftp:", httpfallback.Options{Token: config.NewSecret("\x00")})
+	require.Len(t, strings.Split(err.Error(), "\n"), 2, "every fault at once")
+}
+
+// What New takes Validate takes, and the other way round.
+func TestNew_agreesWithTheSettings(t *testing.T) {
+	t.Parallel()
+	for _, target := range []string{
+		"http://calendar:5003/manual-sync", "https://user:pw@calendar.example.com/x?y=z", "http://[::1]:80", "http://10.0.0.1/",
+		"http://fogis_calendar", "http://[fe80::1%25eth0]/x", "http://h:0", "http://h:65536", "http://h:1:2", "http://a b", "http://h;a=b", "http://h,g/",
+		"HTTP://h", "http:h", "http://h/%zz", "http://h?%zz", "http://räka", "http://h\n",
+	} {
+		for _, secret := range []string{"", "t0ken", "a b"} {
+			fallback := config.Fallback{URL: config.NewURL(target), Token: config.NewSecret(secret)}
+			_, err := httpfallback.New(target, httpfallback.Options{Token: fallback.Token, Logger: logcheck.New(t)})
+			require.Equal(t, config.Config{Fallback: fallback}.Validate() == nil, err == nil, "%s %q: %v", target, secret, err)
+		}
+	}
 }
 
 func TestClient_format_showsNoSecret(t *testing.T) {
 	t.Parallel()
 	for _, c := range []*httpfallback.Client{
-		client(t, "http://calendar:5003/manual-sync", httpfallback.Options{Token: token}),
+		client(t, "http://calendar:5003/manual-sync", httpfallback.Options{Token: config.NewSecret(token)}),
 		client(t, "http://calendar:5003/manual-sync?key="+token, httpfallback.Options{}),
 		client(t, "http://user:"+token+"@calendar:5003/manual-sync", httpfallback.Options{}),
 	} {
@@ -52,14 +79,12 @@ func TestClient_format_showsNoSecret(t *testing.T) {
 		logcheck.CleanValue(t, "client", c)
 		logcheck.CleanValue(t, "field", struct{ C *httpfallback.Client }{c})
 	}
-	logcheck.CleanValue(t, "options", httpfallback.Options{Token: token})
-	logcheck.CleanValue(t, "handler options", httpfallback.HandlerOptions{Token: token})
 }
 
 func TestClient_Notify_wholeEnvelope(t *testing.T) {
 	t.Parallel()
 	rec := &recorder{whole: true}
-	c := client(t, serve(t, rec), httpfallback.Options{Token: token})
+	c := client(t, serve(t, rec), httpfallback.Options{Token: config.NewSecret(token)})
 	kept := snapshot(40)
 	kept.StreamID = "1935846000000-1"
 	for _, m := range []message.Outgoing{kept, status()} {

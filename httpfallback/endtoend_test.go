@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/PitchConnect/fogispubsub/config"
 	"github.com/PitchConnect/fogispubsub/httpfallback"
 	"github.com/PitchConnect/fogispubsub/message"
 )
@@ -27,8 +28,8 @@ func TestClient_Notify_toHandler(t *testing.T) {
 		defer mu.Unlock()
 		got = append(got, channel+" "+string(data))
 		return message.Result{}, nil
-	}), httpfallback.HandlerOptions{Token: token})
-	c := client(t, serve(t, h), httpfallback.Options{Token: token})
+	}), httpfallback.HandlerOptions{Token: config.NewSecret(token)})
+	c := client(t, serve(t, h), httpfallback.Options{Token: config.NewSecret(token)})
 	require.NoError(t, c.Notify(t.Context(), snapshot(40)))
 	require.NoError(t, c.Notify(t.Context(), status()))
 	require.Equal(t, []string{
@@ -54,8 +55,8 @@ func TestClient_Notify_toHandler_outcomes(t *testing.T) {
 	} {
 		h := handler(t, receiver(func(context.Context, string, []byte) (message.Result, error) {
 			return message.Result{}, row.err
-		}), httpfallback.HandlerOptions{Token: token})
-		c := client(t, serve(t, h), httpfallback.Options{Token: row.token})
+		}), httpfallback.HandlerOptions{Token: config.NewSecret(token)})
+		c := client(t, serve(t, h), httpfallback.Options{Token: config.NewSecret(row.token)})
 		err := c.Notify(t.Context(), snapshot(2))
 		e := failed(t, err)
 		require.Equal(t, [2]int{row.attempts, row.status}, [2]int{e.Attempts, e.Status}, row.name)

@@ -6,6 +6,7 @@ import (
 	"log"
 	"net/http/httptest"
 
+	"github.com/PitchConnect/fogispubsub/config"
 	"github.com/PitchConnect/fogispubsub/httpfallback"
 	"github.com/PitchConnect/fogispubsub/message"
 )
@@ -24,14 +25,15 @@ func (printing) Dispatch(_ context.Context, channel string, data []byte) (messag
 
 // Both halves: a receiver behind a bearer token, and a client that posts to it.
 func Example() {
-	handler, err := httpfallback.Handler(printing{}, httpfallback.HandlerOptions{Token: "a-long-secret"})
+	token := config.NewSecret("a-long-secret")
+	handler, err := httpfallback.Handler(printing{}, httpfallback.HandlerOptions{Token: token})
 	if err != nil {
 		log.Fatal(err)
 	}
 	server := httptest.NewServer(handler)
 	defer server.Close()
 
-	client, err := httpfallback.New(server.URL+"/manual-sync", httpfallback.Options{Token: "a-long-secret"})
+	client, err := httpfallback.New(server.URL+"/manual-sync", httpfallback.Options{Token: token})
 	if err != nil {
 		log.Fatal(err)
 	}

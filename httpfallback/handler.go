@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/PitchConnect/fogispubsub/config"
 	"github.com/PitchConnect/fogispubsub/message"
 )
 
@@ -27,8 +28,8 @@ type Receiver interface {
 
 // HandlerOptions configures [Handler].
 type HandlerOptions struct {
-	// Token is the bearer token that a POST must carry. It is never printed.
-	Token string `json:"-"`
+	// Token is the bearer token that a request must carry.
+	Token config.Secret
 	// Authorize decides instead of a Token whose POST is taken.
 	Authorize func(*http.Request) bool `json:"-"`
 	// AllowUnauthenticated opens the handler to everybody who reaches it. It
@@ -66,13 +67,13 @@ func Handler(r Receiver, opts HandlerOptions) (http.Handler, error) {
 	if r == nil {
 		faults = append(faults, errors.New("httpfallback: Handler needs a receiver"))
 	}
-	if opts.Token == "" && opts.Authorize == nil && !opts.AllowUnauthenticated {
+	if opts.Token.IsZero() && opts.Authorize == nil && !opts.AllowUnauthenticated {
 		faults = append(faults, errors.New("httpfallback: no token; set one, or set AllowUnauthenticated to let everybody in"))
 	}
-	if opts.Token != "" && opts.AllowUnauthenticated {
+	if !opts.Token.IsZero() && opts.AllowUnauthenticated {
 		faults = append(faults, errors.New("httpfallback: both a token and AllowUnauthenticated; choose one"))
 	}
-	if opts.Authorize != nil && (opts.Token != "" || opts.AllowUnauthenticated) {
+	if opts.Authorize != nil && (!opts.Token.IsZero() || opts.AllowUnauthenticated) {
 		faults = append(faults, errors.New("httpfallback: Authorize beside a token or AllowUnauthenticated; choose one"))
 	}
 	if opts.MaxBytes < 0 {
@@ -85,7 +86,7 @@ func Handler(r Receiver, opts HandlerOptions) (http.Handler, error) {
 		receiver: r,
 		open:     opts.AllowUnauthenticated,
 		decide:   opts.Authorize,
-		token:    sha256.Sum256([]byte(opts.Token)),
+		token:    sha256.Sum256([]byte(opts.Token.Reveal())),
 		decoder:  message.Decoder{MaxBytes: orDefault(opts.MaxBytes, message.DefaultMaxBytes)},
 		logger:   opts.Logger,
 	}

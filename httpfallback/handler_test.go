@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/PitchConnect/fogispubsub/config"
 	"github.com/PitchConnect/fogispubsub/httpfallback"
 	"github.com/PitchConnect/fogispubsub/internal/logcheck"
 	"github.com/PitchConnect/fogispubsub/message"
@@ -38,7 +39,7 @@ func (f receiver) Dispatch(ctx context.Context, channel string, data []byte) (me
 
 func handler(t *testing.T, r httpfallback.Receiver, opts httpfallback.HandlerOptions) http.Handler {
 	t.Helper()
-	if opts.Token == "" {
+	if opts.Token.IsZero() {
 		opts.AllowUnauthenticated = true
 	}
 	if opts.Logger == nil {
@@ -85,9 +86,9 @@ func TestHandler_faults(t *testing.T) {
 		text string
 	}{
 		{receiver(nil), httpfallback.HandlerOptions{}, "no token"},
-		{receiver(nil), httpfallback.HandlerOptions{Token: token, AllowUnauthenticated: true}, "choose one"},
-		{nil, httpfallback.HandlerOptions{Token: token}, "needs a receiver"},
-		{receiver(nil), httpfallback.HandlerOptions{Token: token, MaxBytes: -1}, "MaxBytes is negative"},
+		{receiver(nil), httpfallback.HandlerOptions{Token: config.NewSecret(token), AllowUnauthenticated: true}, "choose one"},
+		{nil, httpfallback.HandlerOptions{Token: config.NewSecret(token)}, "needs a receiver"},
+		{receiver(nil), httpfallback.HandlerOptions{Token: config.NewSecret(token), MaxBytes: -1}, "MaxBytes is negative"},
 	} {
 		_, err := httpfallback.Handler(row.r, row.opts)
 		require.ErrorContains(t, err, row.text)
@@ -240,7 +241,7 @@ func TestHandler_POST_panic(t *testing.T) {
 
 func TestHandler_token(t *testing.T) {
 	t.Parallel()
-	h := handler(t, receiver(nil), httpfallback.HandlerOptions{Token: token})
+	h := handler(t, receiver(nil), httpfallback.HandlerOptions{Token: config.NewSecret(token)})
 	for _, row := range []struct {
 		authorization string
 		status        int
@@ -269,7 +270,7 @@ func TestHandler_token(t *testing.T) {
 func TestHandler_OPTIONS(t *testing.T) {
 	t.Parallel()
 	w := httptest.NewRecorder()
-	handler(t, receiver(nil), httpfallback.HandlerOptions{Token: token}).ServeHTTP(w, httptest.NewRequest(http.MethodOptions, "/x", nil))
+	handler(t, receiver(nil), httpfallback.HandlerOptions{Token: config.NewSecret(token)}).ServeHTTP(w, httptest.NewRequest(http.MethodOptions, "/x", nil))
 	require.Equal(t, 204, w.Code)
 	require.Equal(t, "OPTIONS, POST", w.Header().Get("Allow"))
 	require.Equal(t, envelopeType, w.Header().Get("Accept-Post"))
@@ -278,7 +279,7 @@ func TestHandler_OPTIONS(t *testing.T) {
 
 func TestHandler_otherMethods(t *testing.T) {
 	t.Parallel()
-	h := handler(t, receiver(nil), httpfallback.HandlerOptions{Token: token})
+	h := handler(t, receiver(nil), httpfallback.HandlerOptions{Token: config.NewSecret(token)})
 	for _, method := range []string{"GET", "HEAD", "PUT", "DELETE", "PATCH"} {
 		w, _ := answered(t, h, httptest.NewRequest(method, "/manual-sync", nil))
 		require.Equal(t, 405, w.Code)

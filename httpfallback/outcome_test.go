@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/PitchConnect/fogispubsub/config"
 	"github.com/PitchConnect/fogispubsub/httpfallback"
 	"github.com/PitchConnect/fogispubsub/message"
 )
@@ -172,7 +173,7 @@ func TestClient_Notify_redirectNotFollowed(t *testing.T) {
 			w.Header().Set("Location", to)
 			w.WriteHeader(status)
 		}}
-		err := client(t, serve(t, rec), httpfallback.Options{Token: token}).Notify(t.Context(), snapshot(1))
+		err := client(t, serve(t, rec), httpfallback.Options{Token: config.NewSecret(token)}).Notify(t.Context(), snapshot(1))
 		require.Equal(t, status, failed(t, err).Status)
 		require.ErrorContains(t, err, "redirects are not followed")
 		require.Len(t, rec.got(http.MethodPost), 1)

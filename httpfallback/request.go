@@ -59,7 +59,7 @@ func (d *delivery) attempt(ctx context.Context) outcome {
 	if err != nil {
 		return c.failure(connected, err)
 	}
-	o := judge(d.form, c.target.Path, resp, answer)
+	o := judge(d.form, c.path, resp, answer)
 	if o.refused && mayBeTheURL(o.status) && d.isTheURL(ctx, o.status) {
 		o.verdict, o.refused = stop, false
 	}
@@ -68,11 +68,11 @@ func (d *delivery) attempt(ctx context.Context) outcome {
 
 // request makes one without body.
 func (c *Client) request(ctx context.Context, method string) *http.Request {
-	target := *c.target
-	req := (&http.Request{Method: method, URL: &target, Header: http.Header{}, Host: target.Host}).WithContext(ctx)
+	target, _ := url.Parse(c.target.Reveal()) // New has parsed it
+	req := (&http.Request{Method: method, URL: target, Header: http.Header{}, Host: target.Host}).WithContext(ctx)
 	req.Header.Set("User-Agent", "fogispubsub")
-	if value := c.authorize(); value != "" {
-		req.Header.Set("Authorization", value)
+	if !c.authorization.IsZero() {
+		req.Header.Set("Authorization", c.authorization.Reveal())
 	}
 	return req
 }
