@@ -87,7 +87,7 @@ func (r *Reader) take(ctx context.Context, token string, other *rival) (wait tim
 		guarded = other.token
 	}
 	keys := []string{leaseKey(r.channel, r.group), StreamKey(r.channel), triesKey(r.channel, r.group)}
-	answer, err := takeScript.run(ctx, node, keys, token, leaseTime.Milliseconds(), guarded, r.group).Slice()
+	answer, err := takeScript.list(ctx, node, keys, token, leaseTime.Milliseconds(), guarded, r.group).Result()
 	if err != nil {
 		return 0, err
 	}

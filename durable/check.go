@@ -18,7 +18,7 @@ func (r *Reader) Check(ctx context.Context) error {
 	defer cancel()
 	node, err := topology.Node(bounded, r.conn, r.channel)
 	if err == nil {
-		err = checkScript.run(bounded, node, []string{StreamKey(r.channel)}, needed...).Err()
+		err = done(checkScript.number(bounded, node, []string{StreamKey(r.channel)}, needed...).Result())
 	}
 	switch {
 	case err == nil:

@@ -153,7 +153,9 @@ func (d *DeadLetters) Requeue(ctx context.Context, letterID string, allowStale b
 	node, err := d.node(ctx, letterID)
 	if err == nil {
 		keys := []string{StreamKey(d.channel), deadKey(d.channel), triesKey(d.channel, letter.Group)}
-		streamID, err = requeueScript.run(ctx, node, keys, letterID, letter.Group, strconv.FormatBool(allowStale)).Text()
+		var answer []string
+		answer, err = requeueScript.texts(ctx, node, keys, letterID, letter.Group, strconv.FormatBool(allowStale)).Result()
+		streamID, err = onlyText(answer, err)
 	}
 	switch {
 	case err == nil:
@@ -260,5 +262,5 @@ end
 local id = redis.call('XADD', KEYS[1], '*', 'id', field(letter, 'id'), 'type', kind, 'data', field(letter, 'data'),
   'origin', place, 'group', ARGV[2])
 redis.call('XDEL', KEYS[2], ARGV[1])
-return id
+return {id}
 `)

@@ -89,13 +89,13 @@ func fail(op, channel, group string, needs rights, err error) *Error {
 		// Redis quotes the beginnings of the arguments.
 		text, _, _ := strings.Cut(err.Error(), ", with args")
 		e.Refused, e.Err = true, fmt.Errorf("%w (%s)", ErrUnsupported, text)
-	case redis.IsPermissionError(err), isForbiddenInScript(err):
+	case isForbidden(err):
 		channels := ""
 		if needs == writerRights {
 			channels = ", channel &" + channel
 		}
 		e.Refused = true
-		if !redis.IsPermissionError(err) {
+		if !strings.Contains(err.Error(), "NOPERM") {
 			err = fmt.Errorf("NOPERM: %w", err)
 		}
 		e.Err = fmt.Errorf("%w (give this user in the server's ACL: keys ~{%s}:*%s, commands %s)", err, channel, channels, needs)
@@ -138,10 +138,12 @@ func isUnknownCommand(err error) bool {
 	return answers(err, "unknown command", "unknown redis command")
 }
 
-// isForbiddenInScript tells of a right that a script of ours lacks: Redis has no
-// code for it. It says so in one way up to 7.0, and in another one since.
-func isForbiddenInScript(err error) bool {
-	return answers(err, "the user executing the script can't", "acl failure in script")
+// isForbidden tells of a right that is missing. Redis has no code for one that a
+// script of ours lacks, and says so in one way up to 7.0, and in another one since;
+// for EXEC the code stands inside of another error.
+func isForbidden(err error) bool {
+	return redis.IsPermissionError(err) ||
+		answers(err, "the user executing the script can't", "acl failure in script", "because of: noperm")
 }
 
 // answers tells whether an error is the server's and holds one of these texts,

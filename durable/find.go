@@ -57,7 +57,7 @@ func (r *Reader) find(ctx context.Context, from string, age time.Duration, ids [
 	for _, id := range ids {
 		args = append(args, id)
 	}
-	answer, err := findScript.run(ctx, node, []string{StreamKey(r.channel)}, args...).StringSlice()
+	answer, err := findScript.texts(ctx, node, []string{StreamKey(r.channel)}, args...).Result()
 	if err != nil {
 		return nil, "", false, err
 	}

@@ -75,7 +75,7 @@ func (l *Lease) keep(sent time.Time) {
 			return
 		}
 		sent = time.Now()
-		err := l.run(l.ctx, renewScript, []string{leaseKey(l.r.channel, l.r.group)}, l.token, leaseTime.Milliseconds()).Err()
+		err := done(l.number(l.ctx, renewScript, []string{leaseKey(l.r.channel, l.r.group)}, l.token, leaseTime.Milliseconds()))
 		if err == nil {
 			pauses = backoff{}
 			l.expiry.Reset(leaseLost - time.Since(sent))
@@ -111,7 +111,7 @@ func (l *Lease) Release(ctx context.Context) (err error) {
 		}
 		// A second attempt for a connection of the pool that was dead already.
 		for range 2 {
-			if err = l.run(ctx, releaseScript, l.keys(), l.token).Err(); err == nil || ctx.Err() != nil {
+			if err = done(l.number(ctx, releaseScript, l.keys(), l.token)); err == nil || ctx.Err() != nil {
 				break
 			}
 		}
@@ -124,17 +124,34 @@ func (l *Lease) Release(ctx context.Context) (err error) {
 	return err
 }
 
-// run runs a script that begins with underLease; args begin with the token.
-func (l *Lease) run(ctx context.Context, s script, keys []string, args ...any) *redis.Cmd {
+// number runs a script that begins with underLease and answers with an integer;
+// args begin with the token.
+func (l *Lease) number(ctx context.Context, s script, keys []string, args ...any) (n int64, err error) {
+	err = l.ask(ctx, func(ctx context.Context, node redis.UniversalClient) error {
+		n, err = s.number(ctx, node, keys, args...).Result()
+		return err
+	})
+	return n, err
+}
+
+// texts runs a script as number does, for a list of texts.
+func (l *Lease) texts(ctx context.Context, s script, keys []string, args ...any) (list []string, err error) {
+	err = l.ask(ctx, func(ctx context.Context, node redis.UniversalClient) error {
+		list, err = s.texts(ctx, node, keys, args...).Result()
+		return err
+	})
+	return list, err
+}
+
+// ask makes one attempt at the channel's node.
+func (l *Lease) ask(ctx context.Context, do func(context.Context, redis.UniversalClient) error) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptTime)
 	defer cancel()
 	node, err := topology.Node(ctx, l.r.conn, l.r.channel)
 	if err != nil {
-		failed := redis.NewCmd(ctx)
-		failed.SetErr(err)
-		return failed
+		return err
 	}
-	return s.run(ctx, node, keys, args...)
+	return do(ctx, node)
 }
 
 // over tells why nothing more can be done, if so.

@@ -53,7 +53,11 @@ func (l *Lease) ack(ctx context.Context, newest string, tried, others []string) 
 			args = append(args, &ids[i]) // a string in an any would be an allocation each
 		}
 	}
-	if err := l.persist(ctx, "ack", func() error { return l.run(ctx, ackScript, l.keys(), args...).Err() }); err != nil {
+	err := l.persist(ctx, "ack", func() error {
+		_, err := l.number(ctx, ackScript, l.keys(), args...)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if newest != "" {
@@ -78,8 +82,9 @@ func (l *Lease) Try(ctx context.Context, e Entry) (tries int, err error) {
 	if l.r.trying(e.StreamID) {
 		own = 1
 	}
-	err = l.persist(ctx, "try", func() (err error) {
-		tries, err = l.run(ctx, tryScript, l.keys(), l.token, e.StreamID, time.Now().UnixMilli(), own).Int()
+	err = l.persist(ctx, "try", func() error {
+		n, err := l.number(ctx, tryScript, l.keys(), l.token, e.StreamID, time.Now().UnixMilli(), own)
+		tries = int(n)
 		return err
 	})
 	return tries, err
@@ -89,7 +94,10 @@ func (l *Lease) Try(ctx context.Context, e Entry) (tries int, err error) {
 // holder: its handler has returned, so that the end of this process is not its
 // fault. Errors are as for Ack.
 func (l *Lease) Untry(ctx context.Context, e Entry) error {
-	err := l.persist(ctx, "untry", func() error { return l.run(ctx, untryScript, l.keys(), l.token, e.StreamID).Err() })
+	err := l.persist(ctx, "untry", func() error {
+		_, err := l.number(ctx, untryScript, l.keys(), l.token, e.StreamID)
+		return err
+	})
 	if err == nil {
 		l.r.forget(e.StreamID)
 	}
@@ -124,7 +132,7 @@ func (l *Lease) Bury(ctx context.Context, e Entry, f Failure) error {
 	keys := append(l.keys(), deadKey(l.r.channel))
 	var gone []string
 	err := l.persist(ctx, "bury", func() (err error) {
-		gone, err = l.run(ctx, buryScript, keys, args...).StringSlice()
+		gone, err = l.texts(ctx, buryScript, keys, args...)
 		return err
 	})
 	if err != nil {

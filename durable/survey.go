@@ -121,7 +121,7 @@ func (l *Lease) reportTrimmed(ctx context.Context, c *redis.Client, found look, 
 }
 
 func (l *Lease) correct(ctx context.Context, c *redis.Client, found look, read int64) error {
-	return correctScript.run(ctx, c, l.keys(), l.token, l.r.group, found.delivered, read).Err()
+	return done(correctScript.number(ctx, c, l.keys(), l.token, l.r.group, found.delivered, read).Result())
 }
 
 // uncounted tells that the server does not count what was added and read.
@@ -137,7 +137,7 @@ func (l *Lease) keys() []string {
 // look asks for the state of the group; it makes a missing one at start, unless
 // that is "".
 func (l *Lease) look(ctx context.Context, c *redis.Client, start string) (look, error) {
-	answer, err := lookScript.run(ctx, c, l.keys(), l.token, l.r.group, start).Slice()
+	answer, err := lookScript.list(ctx, c, l.keys(), l.token, l.r.group, start).Result()
 	if err != nil {
 		return look{}, err
 	}
@@ -203,5 +203,6 @@ return {
 
 // correctScript sets the group's count of entries read.
 var correctScript = newScript(underLease + `
-return redis.call('XGROUP', 'SETID', KEYS[2], ARGV[2], ARGV[3], 'ENTRIESREAD', ARGV[4])
+redis.call('XGROUP', 'SETID', KEYS[2], ARGV[2], ARGV[3], 'ENTRIESREAD', ARGV[4])
+return 1
 `)

@@ -105,7 +105,10 @@ func (w *Writer) Mark(ctx context.Context, channel string) (string, error) {
 	if err != nil {
 		return "", w.fail(ctx, "mark", channel, err)
 	}
-	last, err := markScript.run(ctx, node, []string{StreamKey(channel)}).Text()
+	if err := proveTransactions(ctx, node); err != nil {
+		return "", w.fail(ctx, "mark", channel, err)
+	}
+	last, err := onlyText(markScript.texts(ctx, node, []string{StreamKey(channel)}).Result())
 	if err != nil {
 		return "", w.fail(ctx, "mark", channel, err)
 	}
@@ -149,7 +152,9 @@ func (w *Writer) Append(ctx context.Context, channel string, m message.Outgoing,
 	return a, nil
 }
 
-// transact is the first attempt.
+// transact is the first attempt. Its commands go in one write and each answer is
+// read, so that no answer is left on the connection for the next command. Those of
+// the middle are not QUEUED where the server knows no MULTI.
 func (w *Writer) transact(ctx context.Context, node redis.UniversalClient, channel string, m message.Outgoing) (Appended, error) {
 	args := make([]any, 0, 12)
 	args = append(args, "xadd", StreamKey(channel))
@@ -157,27 +162,80 @@ func (w *Writer) transact(ctx context.Context, node redis.UniversalClient, chann
 		args = append(args, "minid", "~", oldest)
 	}
 	args = append(args, "*", "id", m.ID, "type", string(m.Type), "data", m.Body)
-	add, publish := redis.NewStringCmd(ctx, args...), redis.NewIntCmd(ctx, "publish", channel, m.Body)
-	tx := node.TxPipeline()
-	_ = tx.Process(ctx, add)
-	_ = tx.Process(ctx, publish)
-	_, err := tx.Exec(ctx)
-	if err != nil {
-		// EXECABORT says only that one of the others was refused.
-		for _, cause := range []error{add.Err(), publish.Err()} {
-			if cause != nil && !redis.IsExecAbortError(cause) {
-				return Appended{}, cause
-			}
+	begin, commit := redis.NewStatusCmd(ctx, "multi"), redis.NewSliceCmd(ctx, "exec")
+	add, publish := redis.NewCmd(ctx, args...), redis.NewCmd(ctx, "publish", channel, m.Body)
+	all := node.Pipeline()
+	for _, cmd := range []redis.Cmder{begin, add, publish, commit} {
+		_ = all.Process(ctx, cmd)
+	}
+	_, _ = all.Exec(ctx) // the first error: each command has its own
+	a, err := judge(begin, add, publish, commit)
+	if err == errAnswer || topology.IsMoving(err) || isUnknownCommand(err) {
+		// go-redis saw an answer to the first command, and keeps the connection: to
+		// a replica, or inside of a MULTI that has no EXEC.
+		topology.DropIdle(node)
+	}
+	return a, err
+}
+
+// judge reads the answers of a transaction.
+func judge(begin *redis.StatusCmd, add, publish *redis.Cmd, commit *redis.SliceCmd) (Appended, error) {
+	if err := begin.Err(); err != nil {
+		// Without MULTI both were done one by one, or went with what somebody else
+		// had queued on this connection: no refusal.
+		if add.Err() == nil || publish.Err() == nil {
+			return Appended{}, errAnswer
 		}
 		return Appended{}, err
 	}
-	return Appended{StreamID: add.Val(), Receivers: publish.Val()}, nil
+	// EXECABORT says only that one of the others was refused.
+	for _, queued := range []*redis.Cmd{add, publish} {
+		if err := queued.Err(); err != nil {
+			return Appended{}, err
+		}
+	}
+	answers, err := commit.Result()
+	if err != nil {
+		return Appended{}, err
+	}
+	if len(answers) != 2 || add.Val() != "QUEUED" || publish.Val() != "QUEUED" {
+		return Appended{}, errAnswer
+	}
+	for _, answer := range answers {
+		if err, ok := answer.(error); ok {
+			return Appended{}, err
+		}
+	}
+	id, ok1 := answers[0].(string)
+	receivers, ok2 := answers[1].(int64)
+	if !ok1 || !ok2 {
+		return Appended{}, errAnswer
+	}
+	return Appended{StreamID: id, Receivers: receivers}, nil
+}
+
+// proveTransactions runs an empty transaction. Where MULTI or EXEC was taken away,
+// from the server or from the user, an append and its publish would be done one by
+// one, or not at all.
+func proveTransactions(ctx context.Context, node redis.UniversalClient) error {
+	both := node.Pipeline()
+	begin, commit := redis.NewStatusCmd(ctx, "multi"), redis.NewSliceCmd(ctx, "exec")
+	_, _ = both.Process(ctx, begin), both.Process(ctx, commit)
+	_, _ = both.Exec(ctx) // the first error: each command has its own
+	if err := begin.Err(); err != nil {
+		return err
+	}
+	if err := commit.Err(); err != nil {
+		topology.DropIdle(node) // the connection is inside MULTI
+		return err
+	}
+	return nil
 }
 
 // repeat is an attempt after one whose outcome is unknown.
 func (w *Writer) repeat(ctx context.Context, node redis.UniversalClient, channel string, m message.Outgoing, after string) (Appended, error) {
-	answer, err := appendScript.run(ctx, node, []string{StreamKey(channel)},
-		after, w.oldest(channel), m.ID, string(m.Type), m.Body, channel).Slice()
+	answer, err := appendScript.list(ctx, node, []string{StreamKey(channel)},
+		after, w.oldest(channel), m.ID, string(m.Type), m.Body, channel).Result()
 	if err != nil {
 		return Appended{}, err
 	}
@@ -193,8 +251,8 @@ func (w *Writer) repeat(ctx context.Context, node redis.UniversalClient, channel
 	return Appended{StreamID: id, Receivers: receivers, Existed: existed == 1}, nil
 }
 
-// errAnswer stands for an answer of a script that is not what it returns.
-var errAnswer = errors.New("durable: unexpected answer of a script")
+// errAnswer stands for an answer that does not belong to what was asked.
+var errAnswer = errors.New("durable: unexpected answer")
 
 // fail makes the error of an operation, and forgets where the channel lives
 // when it moved.
@@ -269,8 +327,8 @@ func (w *Writer) oldest(channel string) string {
 // markScript returns the ID of the newest entry, without the entry.
 var markScript = newScript(`
 local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
-if #newest == 0 then return '0-0' end
-return newest[1][1]
+if #newest == 0 then return {'0-0'} end
+return {newest[1][1]}
 `)
 
 // appendScript looks for a message from the newest entry down to ARGV[1],

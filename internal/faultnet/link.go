@@ -11,6 +11,7 @@ import (
 type link struct {
 	proxy  *Proxy
 	client *net.TCPConn
+	target string
 	done   chan struct{} // closed by close
 
 	mu     sync.Mutex
@@ -20,7 +21,7 @@ type link struct {
 }
 
 func newLink(p *Proxy, client *net.TCPConn) *link {
-	return &link{proxy: p, client: client, done: make(chan struct{})}
+	return &link{proxy: p, client: client, target: p.target, done: make(chan struct{})}
 }
 
 func (l *link) run() {
@@ -29,7 +30,7 @@ func (l *link) run() {
 	if !l.pass() {
 		return
 	}
-	c, err := net.Dial("tcp", l.proxy.target)
+	c, err := net.Dial("tcp", l.target)
 	if err != nil {
 		l.pass() // the end too is held back by a black hole
 		return

@@ -19,12 +19,12 @@ import (
 
 // Proxy forwards connections to one target. Make it with [New].
 type Proxy struct {
-	tb     testing.TB
-	addr   string
-	target string
-	wg     sync.WaitGroup
+	tb   testing.TB
+	addr string
+	wg   sync.WaitGroup
 
 	mu       sync.Mutex
+	target   string
 	listener *net.TCPListener // nil while refusing
 	links    map[*link]struct{}
 	total    int
@@ -78,6 +78,14 @@ func (p *Proxy) Conns() (total, open int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.total, len(p.links)
+}
+
+// Retarget leads new connections to another target, as a service name does that
+// moves. Current connections stay where they are.
+func (p *Proxy) Retarget(addr string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = addr
 }
 
 // Cut ends all current connections in the orderly way (FIN), in both

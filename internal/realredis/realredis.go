@@ -166,6 +166,30 @@ func (s *Server) Resume() {
 	s.send(thaw)
 }
 
+// Follow makes the server a replica of another one, as a failover does with the
+// old master, and returns when it has become one. Its connections stay.
+func (s *Server) Follow(master *Server) {
+	s.tb.Helper()
+	host, port, err := net.SplitHostPort(master.addr)
+	if err != nil {
+		s.tb.Fatalf("realredis: %v", err)
+	}
+	c := redis.NewClient(s.Options())
+	defer c.Close()
+	if err := c.ReplicaOf(s.tb.Context(), host, port).Err(); err != nil {
+		s.tb.Fatalf("realredis: %s does not follow %s: %v", s.addr, master.addr, err)
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		info, err := c.Info(s.tb.Context(), "replication").Result()
+		if err == nil && strings.Contains(info, "master_link_status:up") {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.tb.Fatalf("realredis: %s does not follow %s: %v\n%s", s.addr, master.addr, err, info)
+		}
+	}
+}
+
 // Log is what the server wrote to its log over all its starts.
 func (s *Server) Log() string {
 	text, err := os.ReadFile(s.logFile())

@@ -8,9 +8,18 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrNotMaster: Sentinel named a server that is none, as in the midst of a
-// failover. Another connection, a moment later, finds the next one.
-var ErrNotMaster = errors.New("the server that Sentinel named is not the master")
+// ErrNotMaster is returned when the server at the end of a connection is a
+// replica, as during a failover. A new connection, a moment later, finds the
+// master.
+var ErrNotMaster = errors.New("the connected server is not a master; point the address to the master")
+
+// ErrAnswer is wrapped when an answer does not belong to the command.
+var ErrAnswer = errors.New("unexpected answer")
+
+func isAnswer(err error) bool {
+	var answer redis.Error
+	return errors.As(err, &answer)
+}
 
 // BehindSentinel tells whether options are those of a client that asks Sentinel
 // for the master.
