@@ -25,7 +25,7 @@ func (w *Writer) Age(ctx context.Context, channel string) (removed int64, err er
 	defer cancel()
 	node, err := topology.Node(ctx, w.conn, channel)
 	if err == nil {
-		removed, err = ageScript.run(ctx, node, []string{StreamKey(channel)}, w.opts.MaxAge.Milliseconds()).Int64()
+		removed, err = ageScript.number(ctx, node, []string{StreamKey(channel)}, w.opts.MaxAge.Milliseconds()).Result()
 	}
 	if err != nil {
 		return 0, w.fail(ctx, "trim", channel, err)
@@ -72,7 +72,7 @@ func (l *Lease) chores(ctx context.Context) {
 func (l *Lease) ageDead(ctx context.Context) error {
 	keys := append(l.keys(), deadKey(l.r.channel))
 	for {
-		old, err := l.run(ctx, agedScript, keys, l.token, l.r.opts.MaxDeadAge.Milliseconds()).StringSlice()
+		old, err := l.texts(ctx, agedScript, keys, l.token, l.r.opts.MaxDeadAge.Milliseconds())
 		if err != nil || len(old) == 0 {
 			return err
 		}
@@ -81,7 +81,7 @@ func (l *Lease) ageDead(ctx context.Context) error {
 			ids = append(ids, old[i+1])
 		}
 		l.r.report(Gap{Cause: CauseDeadTrimmed, Missing: int64(len(ids)), IDs: ids})
-		if err := l.run(ctx, dropScript, keys, l.token, following(old[len(old)-2])).Err(); err != nil {
+		if _, err := l.number(ctx, dropScript, keys, l.token, following(old[len(old)-2])); err != nil {
 			return err
 		}
 	}

@@ -150,7 +150,7 @@ func (p *purge) entries(ctx context.Context, ids []string, mode string) (found P
 		for _, id := range part {
 			args = append(args, id)
 		}
-		answer, err := purgeScript.run(ctx, node, []string{StreamKey(p.channel)}, args...).Int64Slice()
+		answer, err := purgeScript.numbers(ctx, node, []string{StreamKey(p.channel)}, args...).Result()
 		switch {
 		case err != nil:
 			return found, err
@@ -250,7 +250,7 @@ return {redis.call('XDEL', KEYS[1], unpack(ids)), n}
 func (l *Lease) tellPurged(ctx context.Context) error {
 	told := ""
 	for {
-		purged, err := l.run(ctx, purgedScript, l.keys(), l.token, told).Text()
+		purged, err := onlyText(l.texts(ctx, purgedScript, l.keys(), l.token, told))
 		if err != nil || purged == "" {
 			return err
 		}
@@ -272,7 +272,7 @@ var purgedScript = newSmallScript(underLease + `
 local purged = redis.call('HGET', KEYS[3], 'purged')
 if purged and purged == ARGV[2] then
   redis.call('HDEL', KEYS[3], 'purged')
-  return ''
+  return {''}
 end
-return purged or ''
+return {purged or ''}
 `)

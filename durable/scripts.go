@@ -49,6 +49,11 @@ func (s script) texts(ctx context.Context, c redis.UniversalClient, keys []strin
 	return run(ctx, c, s, keys, args, redis.NewStringSliceCmd)
 }
 
+// numbers runs a script that answers with a list of integers.
+func (s script) numbers(ctx context.Context, c redis.UniversalClient, keys []string, args ...any) *redis.IntSliceCmd {
+	return run(ctx, c, s, keys, args, redis.NewIntSliceCmd)
+}
+
 func run[C redis.Cmder](ctx context.Context, c redis.UniversalClient, s script, keys []string, args []any, newCmd func(context.Context, ...any) C) C {
 	cmd := call(ctx, c, s.plain, keys, args, newCmd)
 	if s.full != nil && redis.IsOOMError(cmd.Err()) {
