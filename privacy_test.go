@@ -423,7 +423,7 @@ func TestPrivacy_theSearchFinds(t *testing.T) {
 var silent = map[string]string{
 	"bench_test.go":        "a log that is searched weighs on what is measured",
 	"example_test.go":      "examples have no test to search for",
-	"readme_lines_test.go": "compiles the README's lines and runs none",
+	"readme_lines_test.go": "compiles the lines of docs/from-python.md and runs none",
 }
 
 // Everything that the tests log is searched only if they all use a logger

@@ -16,7 +16,7 @@ import (
 	"github.com/PitchConnect/fogispubsub/subscriber"
 )
 
-// fromPython holds the Go lines of the README's table so that they compile. It
+// fromPython holds the Go lines of docs/from-python.md so that they compile. It
 // is never called.
 func fromPython(ctx context.Context, t *testing.T, mux *http.ServeMux, url, channel string, data []byte, matches []message.Match,
 	sync, handle func(context.Context, message.Message[message.MatchUpdates]) error,

@@ -178,7 +178,7 @@ func TestClient_Notify_hungReceiverCostsOneTimeout(t *testing.T) {
 }
 
 // The two bounds of a Publish with both routes down, the Redis budget and this
-// one, are together what README promises.
+// one, are together what docs/guarantees.md promises.
 func TestClient_Notify_timeoutLeavesRoomForTheRedisBudget(t *testing.T) {
 	t.Parallel()
 	settings := config.Config{}.WithDefaults()

@@ -6,7 +6,7 @@
 //
 //	go test -count=1 -run '^TestRatios$' -v ./internal/bench -args -pairs=15
 //
-// prints a table as text, the same as Markdown for the README, the machine, and
+// prints a table as text, the same as Markdown for docs/benchmarks.md, the machine, and
 // how many rows hold. -row takes a regular expression of row names, -update
 // rewrites baseline.txt, whose medians stand in the column "was". The ratios are
 // reported and judged, and never fail the test: only what does not work fails
