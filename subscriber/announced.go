@@ -15,6 +15,10 @@ const (
 	announcedKept  = 64
 	announcedBytes = 16 << 20
 	announcedIDs   = 4096
+	// An ID of more bytes is not kept, nor more bytes of them together: a sender
+	// may choose any, and all go to Redis when they are looked for.
+	announcedIDLength = 1 << 10
+	announcedIDBytes  = 1 << 20
 
 	// announcedWait is how long after the reader was at the stream's end, as it
 	// was when the message came, the entry may still turn up.
@@ -56,6 +60,7 @@ type announced struct {
 	arrived uint64
 	kept    int
 	bytes   int64
+	idBytes int // of all that are waiting
 	// over is how many came for which there was no room, between these times.
 	over             int
 	overFrom, overTo time.Time
@@ -76,7 +81,8 @@ func (a *announced) add(l *lane, d *delivery, passed bool, now time.Time) (keeps
 	if a.seen[h%uint64(len(a.seen))] == h || a.waiting[h] != nil {
 		return false
 	}
-	if len(a.waiting) >= announcedIDs {
+	id := d.env.ID
+	if len(a.waiting) >= announcedIDs || len(id) > announcedIDLength || a.idBytes+len(id) > announcedIDBytes {
 		if a.over == 0 {
 			a.overFrom = now
 		}
@@ -85,7 +91,7 @@ func (a *announced) add(l *lane, d *delivery, passed bool, now time.Time) (keeps
 		return false
 	}
 	a.arrived++
-	n := &announcement{id: d.env.ID, hash: h, lane: l, passed: passed, at: now, order: a.arrived}
+	n := &announcement{id: id, hash: h, lane: l, passed: passed, at: now, order: a.arrived}
 	if !passed && a.kept < announcedKept && a.bytes+int64(d.size) <= announcedBytes {
 		n.d = d
 		a.kept++
@@ -94,6 +100,7 @@ func (a *announced) add(l *lane, d *delivery, passed bool, now time.Time) (keeps
 		n.id = strings.Clone(n.id) // it shares the memory of the whole message
 	}
 	a.waiting[h] = n
+	a.idBytes += len(id)
 	return n.d != nil
 }
 
@@ -115,6 +122,7 @@ func (a *announced) remove(n *announcement) {
 		return
 	}
 	delete(a.waiting, n.hash)
+	a.idBytes -= len(n.id)
 	if n.d != nil {
 		a.kept--
 		a.bytes -= int64(n.d.size)

@@ -3,10 +3,12 @@ package subscriber_test
 import (
 	"bytes"
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/alicebob/miniredis/v2/server"
 	"github.com/stretchr/testify/require"
 
 	"github.com/PitchConnect/fogispubsub/durable"
@@ -69,6 +71,45 @@ func TestAnnounced_boundOfWhatIsKept(t *testing.T) {
 		require.Equal(t, numbered(0, 63), got.IDs())
 		require.Len(t, e.Gaps(), 1)
 		require.Equal(t, numbered(0, 69), e.Gaps()[0].Stream.IDs)
+	})
+}
+
+// Long IDs neither fill the memory nor go to Redis: what has one counts as one
+// for which there was no room.
+func TestAnnounced_boundOfAnID(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := bubbleBox(t)
+		longest := 0
+		b.hook(func(_ *server.Peer, _ string, args ...string) bool {
+			for _, arg := range args {
+				if strings.HasPrefix(arg, "long") {
+					longest = max(longest, len(arg))
+				}
+			}
+			return false
+		})
+		var got recorder
+		r, e := member(t, b.options(), inGroup(), got.handle)
+		time.Sleep(time.Second)
+		for n := range 1500 {
+			b.Publish(statusChannel, string(marked(t, "long"+strings.Repeat("x", 1000)+numberedID(n))))
+		}
+		b.Publish(statusChannel, string(marked(t, "long"+strings.Repeat("y", 2000))))
+		time.Sleep(20 * time.Second)
+		require.NoError(t, r.stop())
+		require.Positive(t, longest)
+		require.Less(t, longest, 1100)
+		over, told := int64(0), int64(0)
+		for _, g := range e.Gaps() {
+			require.Equal(t, subscriber.CauseAnnounced, g.Cause)
+			told += g.Stream.Missing
+			if g.Stream.IDs == nil {
+				over += g.Stream.Missing
+			}
+		}
+		require.EqualValues(t, 1501, told, "none is forgotten")
+		require.EqualValues(t, 1501-(1<<20)/len("long"+strings.Repeat("x", 1000)+numberedID(0)), over)
 	})
 }
 

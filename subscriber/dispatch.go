@@ -90,6 +90,9 @@ func (r *run) dispatch(ctx context.Context, channel string, data []byte, via mes
 		return result, err
 	}
 	d := &delivery{env: e, size: len(data), outcome: make(chan outcome, 1), early: early}
+	if r.followerOf(l, e) != nil {
+		d.sum = l.window.sum(data)
+	}
 	if _, ok := l.queue.offer(d); !ok {
 		l.counts.withdrawn.Add(1)
 		return result, fmt.Errorf("subscriber: lane of %q is full or draining: %w", l.typ, message.ErrBusy)

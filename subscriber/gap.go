@@ -103,7 +103,9 @@ const (
 	// CauseRestart: Restart was called.
 	CauseRestart Cause = "restart"
 	// CauseSequence: the publisher's numbering has a hole. No connection
-	// ended; a failover of Redis loses messages in this way.
+	// ended; a failover of Redis loses messages in this way. Missing is empty
+	// when a number was so far from the one before it that it may be forged; if
+	// others follow it, the count goes on there.
 	CauseSequence Cause = "sequence"
 )
 

@@ -36,6 +36,9 @@ type lane struct {
 type delivery struct {
 	env  *message.Envelope
 	size int
+	// sum is that of the bytes of what may come from the stream as well, by
+	// another way; 0 for an entry and without Options.Durable.
+	sum uint64
 	// test is set for a message of [Subscriber.Test], which has nothing else.
 	test *selfTest
 	// The goroutine that handles the delivery sets the following. key is what
@@ -105,6 +108,11 @@ func (l *lane) process(d *delivery) {
 		}
 		if !dedupe {
 			break
+		}
+		if d.entry != nil && !l.window.settles(key, d.entry.Body) {
+			logs := &l.run.s.logs
+			logs.message(ctx, logs.stray, slog.LevelWarn, "another message had this entry's ID, and does not count as it", &d.env.Header, d.size, 0, nil)
+			l.window.forget(key)
 		}
 		wait, duplicate := l.window.claim(key)
 		if duplicate {
@@ -222,7 +230,7 @@ func (l *lane) settle(d *delivery, attempts int, err error) {
 	d.settled = true
 	handled := attempts > 0 && err == nil
 	if d.claimed {
-		l.window.settle(d.key, handled)
+		l.window.settle(d.key, handled, d.sum)
 		switch {
 		case handled && d.early:
 			l.window.handledEarly(d.key)

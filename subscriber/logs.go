@@ -14,14 +14,14 @@ import (
 type logs struct {
 	logger *slog.Logger
 	lost, resumed, attempt, gap, invalid, sanitized,
-	unhandled, duplicate, retry, failed, callback, probe, poll *bucket
+	unhandled, stray, leap, duplicate, retry, failed, callback, probe, poll *bucket
 }
 
 func newLogs(logger *slog.Logger) logs {
 	limit := func() *bucket { return &bucket{burst: 20, period: 10 * time.Second} }
 	return logs{
 		logger: logger,
-		lost:   limit(), resumed: limit(), gap: limit(), invalid: limit(), sanitized: limit(), unhandled: limit(),
+		lost:   limit(), resumed: limit(), gap: limit(), invalid: limit(), sanitized: limit(), unhandled: limit(), stray: limit(), leap: limit(),
 		duplicate: limit(), retry: limit(), failed: limit(), callback: limit(), probe: limit(), poll: limit(),
 		attempt: &bucket{burst: 3, period: time.Minute},
 	}

@@ -164,6 +164,10 @@ type moment struct {
 }
 
 func (m *moment) set(h *message.Header) {
+	if len(h.Source)+len(h.Seq.Epoch) > sequenceNameBytes { // by its time alone
+		*m = moment{at: h.Timestamp.Time}
+		return
+	}
 	if m.source != h.Source || m.seq.Epoch != h.Seq.Epoch { // they share the memory of the whole message
 		m.source, m.seq.Epoch = strings.Clone(h.Source), strings.Clone(h.Seq.Epoch)
 	}

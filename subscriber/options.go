@@ -23,7 +23,7 @@ type Options struct {
 
 	// ChannelNames names the channel of a type. A type that is not in it uses
 	// its default channel, never both. Types that share a channel share a
-	// session.
+	// session; a message of any other type that comes there is not handled.
 	ChannelNames map[message.Type]string
 	// Channels are read beside those of the types. They share one session, on
 	// a Cluster at the node of the first one; their messages go to the lanes of

@@ -286,7 +286,7 @@ func (r *run) decode(data []byte, t message.Type, channel string, via message.Vi
 	if t == "" {
 		t = message.PeekType(data)
 	}
-	if t != "" && r.lanes[t] == nil {
+	if t != "" && (r.lanes[t] == nil || r.isStray(t, channel, via)) {
 		h := message.Header{Type: t, Channel: channel, Via: via}
 		return nil, nil, r.unhandled(&h, len(data))
 	}
@@ -303,7 +303,7 @@ func (r *run) decode(data []byte, t message.Type, channel string, via message.Vi
 	}
 	e.Channel, e.Via = channel, via
 	l := r.lanes[e.Type]
-	if l == nil {
+	if l == nil || r.isStray(e.Type, channel, via) {
 		return nil, e, r.unhandled(&e.Header, len(data))
 	}
 	l.counts.received.Add(1)
@@ -314,8 +314,21 @@ func (r *run) decode(data []byte, t message.Type, channel string, via message.Vi
 	return l, e, nil
 }
 
+// isStray tells of a type that came by a channel of other types. Who may publish
+// there need not have the right to its own; only what comes by one of
+// Options.Channels may be of any type.
+func (r *run) isStray(t message.Type, channel string, via message.Via) bool {
+	k := r.channels[channel]
+	return (via == message.ViaPubSub || via == message.ViaStream) &&
+		k != nil && k.typ != "" && r.lanes[t] != nil && r.lanes[t].channel != channel
+}
+
 func (r *run) unhandled(h *message.Header, size int) error {
 	r.s.counts.unhandled.Add(1)
+	if r.isStray(h.Type, h.Channel, h.Via) {
+		r.s.logs.message(r.handlers, r.s.logs.stray, slog.LevelWarn, "message of another channel's type not handled", h, size, 0, nil)
+		return ErrUnhandled
+	}
 	r.s.logs.message(r.handlers, r.s.logs.unhandled, slog.LevelDebug, "no handler for message", h, size, 0, nil)
 	return ErrUnhandled
 }

@@ -23,6 +23,10 @@ const (
 	sequenceGeneration = 512
 	sequenceNameBytes  = 256 // longer names of a source are not followed
 	sequenceAhead      = 64
+	// sequenceLeap is by how much a number may differ from the one before it. A
+	// publisher that sent so many messages unheard in one session is less likely
+	// than a forged number, which must not hide the holes that come after it.
+	sequenceLeap = 1_000_000
 )
 
 type sequenceKey struct{ channel, source, epoch string }
@@ -31,6 +35,9 @@ type sequenceState struct {
 	last  uint64
 	from  time.Time // no earlier than this was last published
 	ahead []uint64  // seen over HTTP, beyond last + 1; ascending
+	// leapt is a number that was too far from last, 0 for none. Where the next
+	// ones come, there the count goes on.
+	leapt uint64
 }
 
 func (q *sequence) reset() {
@@ -41,22 +48,35 @@ func (q *sequence) reset() {
 
 // arrived notes a message read by the session and returns the numbers that
 // are missing before it, with the earliest time at which they can have been
-// published. from is that time for messages that follow this one.
-func (q *sequence) arrived(channel string, h *message.Header, from time.Time) (missing []Range, since time.Time) {
+// published. from is that time for messages that follow this one. leapt tells
+// that the number is beyond reason: a new count may begin with it.
+func (q *sequence) arrived(channel string, h *message.Header, from time.Time) (missing []Range, since time.Time, leapt bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	state, known := q.state(channel, h)
 	n := h.Seq.N
-	if state == nil || known && n <= state.last {
-		return nil, time.Time{}
+	switch {
+	case state == nil:
+		return nil, time.Time{}, false
+	case known && apart(n, state.last) > sequenceLeap:
+		if state.leapt == 0 || n <= state.leapt || n-state.leapt > sequenceLeap {
+			again := n == state.leapt
+			state.leapt = n
+			return nil, state.from, !again
+		}
+		state.last, state.ahead = state.leapt, nil // the new count goes on
+	case known && n <= state.last:
+		return nil, time.Time{}, false
 	}
 	if known {
 		missing, since = state.missing(n), state.from
 	}
-	state.last, state.from = n, from
+	state.last, state.from, state.leapt = n, from, 0
 	state.absorb()
-	return missing, since
+	return missing, since, false
 }
+
+func apart(a, b uint64) uint64 { return max(a, b) - min(a, b) }
 
 // dispatched notes a message that came over another route. Earlier ones may
 // still be on their way over this one, so it shows no hole.
@@ -66,7 +86,7 @@ func (q *sequence) dispatched(channel string, h *message.Header, now time.Time) 
 	state, known := q.state(channel, h)
 	n := h.Seq.N
 	switch {
-	case state == nil || known && n <= state.last:
+	case state == nil || known && (n <= state.last || n-state.last > sequenceLeap):
 	case !known || n == state.last+1:
 		state.last, state.from = n, now
 		state.absorb()

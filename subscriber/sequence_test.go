@@ -40,7 +40,13 @@ func TestSequence(t *testing.T) {
 		{"http shows no hole", []string{"1", "9 http"}, nil},
 		{"hole around what http brought", []string{"1", "4 http", "6 http", "8"}, [][]r{{{2, 3}, {5, 5}, {7, 7}}}},
 		{"not again for a session's gap", []string{"1", "cut", "5", "6"}, nil},
-		{"huge", []string{"1", "18446744073709551615"}, [][]r{{{2, 18446744073709551614}}}},
+		{"huge", []string{"1", "18446744073709551615"}, [][]r{nil}},
+		{"a forged number hides nothing", []string{"1", "18446744073709551615", "2", "4"}, [][]r{nil, {{3, 3}}}},
+		{"nor twice", []string{"1", "9999999", "9999999", "2", "4"}, [][]r{nil, {{3, 3}}}},
+		{"nor at first", []string{"18446744073709551615", "1", "2", "4"}, [][]r{nil, {{3, 3}}}},
+		{"nor by http", []string{"1", "18446744073709551615 http", "2", "4"}, [][]r{{{3, 3}}}},
+		{"a count goes on after a leap", []string{"1", "5000000", "5000001", "5000003"}, [][]r{nil, {{5000002, 5000002}}}},
+		{"and after a hole there", []string{"1", "5000000", "5000002"}, [][]r{nil, {{5000001, 5000001}}}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

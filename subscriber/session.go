@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
 	"net"
 	"strconv"
 	"sync"
@@ -323,7 +324,7 @@ func (s *session) receive(m *redis.Message) (*lane, *delivery) {
 	var t *term
 	if f != nil {
 		if e.Stream {
-			f.announce(l, &delivery{env: e, size: len(m.Payload)})
+			f.announce(l, &delivery{env: e, size: len(m.Payload), sum: l.window.sum(viewBytes(m.Payload))})
 			return nil, nil
 		}
 		if t = f.enter(); t == nil {
@@ -331,7 +332,11 @@ func (s *session) receive(m *redis.Message) (*lane, *delivery) {
 			return nil, nil
 		}
 	}
-	return l, &delivery{env: e, size: len(m.Payload), term: t}
+	d := &delivery{env: e, size: len(m.Payload), term: t}
+	if f != nil {
+		d.sum = l.window.sum(viewBytes(m.Payload))
+	}
+	return l, d
 }
 
 // enqueue leaves a message to its lane, and waits while that is full.
@@ -348,8 +353,13 @@ func (s *session) enqueue(l *lane, d *delivery) {
 // was published after the one before it; that one was read after the answer to
 // some PING, so it was published after that PING had been sent.
 func (s *session) checkSequence(h *message.Header, now time.Time) {
-	missing, from := s.k.seq.arrived(h.Channel, h, s.readTo)
-	if len(missing) == 0 {
+	missing, from, leapt := s.k.seq.arrived(h.Channel, h, s.readTo)
+	if leapt {
+		missing = nil // that cannot be told
+		logs := &s.k.run.s.logs
+		logs.line(s.ctx, logs.leap, slog.LevelWarn, "numbering of a publisher leapt; it may be forged",
+			slog.String("channel", h.Channel), slog.String("source", clip(h.Source)), slog.Uint64("seq", h.Seq.N))
+	} else if len(missing) == 0 {
 		return
 	}
 	s.k.mu.Lock()

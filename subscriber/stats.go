@@ -14,10 +14,10 @@ type Stats struct {
 	Received  uint64 `json:"received"` // by all routes together
 	Bytes     uint64 `json:"bytes"`    // of the received messages
 	Handled   uint64 `json:"handled"`
-	Failed    uint64 `json:"failed"`  // given up after the last attempt
-	Invalid   uint64 `json:"invalid"` // undecodable, or refused by the payload's type
-	Unhandled uint64 `json:"unhandled"`
-	Probes    uint64 `json:"probes"` // an operator's probes; the subscriber's own are not counted
+	Failed    uint64 `json:"failed"`    // given up after the last attempt
+	Invalid   uint64 `json:"invalid"`   // undecodable, or refused by the payload's type
+	Unhandled uint64 `json:"unhandled"` // of a type without a handler, or on the channel of another type
+	Probes    uint64 `json:"probes"`    // an operator's probes; the subscriber's own are not counted
 	// Duplicates were not handled, because a copy had been.
 	Duplicates uint64 `json:"duplicates"`
 	// Withdrawn is messages whose Dispatch ended before their turn came, or

@@ -1,6 +1,7 @@
 package subscriber
 
 import (
+	"bytes"
 	"hash/maphash"
 	"slices"
 	"sync"
@@ -22,16 +23,36 @@ type window struct {
 
 	mu      sync.Mutex
 	claimed []claim // by the handlers that run: few, and mostly one
-	// young and old tell when a message was handled, as time since began. When
-	// young is full it becomes old, and what was old is forgotten: deleting
+	// young and old tell of messages that were handled. When young is full it becomes old, and what was old is forgotten: deleting
 	// single keys would let a map grow to several times its contents.
-	young, old map[windowKey]time.Duration
+	young, old map[windowKey]handled
 	began      time.Time
 	// early are those that were handled before what may come before them.
 	early []windowKey
 }
 
 type windowKey [2]uint64
+
+// handled is what is known of a message that was.
+type handled struct {
+	at time.Duration // since window.began
+	// sum is that of its content, 0 when it came from the stream. It cannot be
+	// forged into the place of an entry: the seed is random.
+	sum uint64
+}
+
+// streamMark begins what is in the stream too.
+var streamMark = message.Outgoing{Body: []byte("{")}.WithStream().Body
+
+// sum is the hash of a message's bytes without the mark in front of them, which
+// says by which way it came. It is never 0.
+func (w *window) sum(body []byte) uint64 {
+	rest, found := bytes.CutPrefix(body, streamMark)
+	if !found {
+		rest = bytes.TrimPrefix(message.Outgoing{Body: body}.WithoutStream().Body, []byte("{"))
+	}
+	return maphash.Bytes(w.seeds[0], rest) | 1
+}
 
 // claim is a message that is being handled.
 type claim struct {
@@ -43,7 +64,7 @@ func newWindow(size int, age time.Duration) *window {
 	return &window{
 		size: size, age: age,
 		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
-		young: map[windowKey]time.Duration{}, old: map[windowKey]time.Duration{}, began: time.Now(),
+		young: map[windowKey]handled{}, old: map[windowKey]handled{}, began: time.Now(),
 	}
 }
 
@@ -67,15 +88,34 @@ func (w *window) key(h *message.Header) (windowKey, bool) {
 func (w *window) isHandled(k windowKey) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.lookup(k)
+	_, ok := w.lookup(k)
+	return ok
 }
 
-func (w *window) lookup(k windowKey) bool {
-	at, ok := w.young[k]
+func (w *window) lookup(k windowKey) (h handled, ok bool) {
+	h, ok = w.young[k]
 	if !ok {
-		at, ok = w.old[k]
+		h, ok = w.old[k]
 	}
-	return ok && time.Since(w.began)-at < w.age
+	return h, ok && time.Since(w.began)-h.at < w.age
+}
+
+// settles tells whether an entry of the stream is settled by what was handled
+// under its ID before: only if that was an entry, or held the same. Whoever may
+// publish could else take away what is to come from the stream.
+func (w *window) settles(k windowKey, body []byte) bool {
+	w.mu.Lock()
+	h, ok := w.lookup(k)
+	w.mu.Unlock()
+	return !ok || h.sum == 0 || h.sum == w.sum(body)
+}
+
+// forget has a message count as not handled.
+func (w *window) forget(k windowKey) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.young, k)
+	delete(w.old, k)
 }
 
 // claim claims the message for the caller, who then must call settle. When it
@@ -84,7 +124,7 @@ func (w *window) lookup(k windowKey) bool {
 func (w *window) claim(k windowKey) (wait <-chan struct{}, duplicate bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.lookup(k) {
+	if _, ok := w.lookup(k); ok {
 		return nil, true
 	}
 	if at := w.find(k); at >= 0 {
@@ -102,8 +142,9 @@ func (w *window) find(k windowKey) int {
 	return slices.IndexFunc(w.claimed, func(c claim) bool { return c.key == k })
 }
 
-// settle ends a claim; handled messages are remembered from now on.
-func (w *window) settle(k windowKey, handled bool) {
+// settle ends a claim; handled messages are remembered from now on, with their
+// sum.
+func (w *window) settle(k windowKey, done bool, sum uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if at := w.find(k); at >= 0 {
@@ -112,14 +153,14 @@ func (w *window) settle(k windowKey, handled bool) {
 		}
 		w.claimed = slices.Delete(w.claimed, at, at+1)
 	}
-	if !handled {
+	if !done {
 		return
 	}
 	if len(w.young) >= w.size {
 		w.young, w.old = w.old, w.young
 		clear(w.young)
 	}
-	w.young[k] = time.Since(w.began)
+	w.young[k] = handled{time.Since(w.began), sum}
 }
 
 // maxEarly bounds window.early: of more, the first count as handled in order.
