@@ -11,6 +11,7 @@ import (
 	"github.com/PitchConnect/fogispubsub/httpadmin"
 	"github.com/PitchConnect/fogispubsub/httpfallback"
 	"github.com/PitchConnect/fogispubsub/message"
+	"github.com/PitchConnect/fogispubsub/publisher"
 	"github.com/PitchConnect/fogispubsub/subscriber"
 )
 
@@ -36,7 +37,7 @@ func (c *Client) AdminHandler(o httpadmin.Options) (*httpadmin.Handler, error) {
 	}
 	if o.ManualSync == nil {
 		handler, err := httpfallback.Handler(c, httpfallback.HandlerOptions{
-			Token: o.Token, Authorize: o.Authorize, AllowUnauthenticated: o.AllowUnauthenticated, MaxBytes: c.maxBytes, Logger: o.Logger,
+			Token: o.Token, Authorize: o.Authorize, AllowUnauthenticated: o.AllowUnauthenticated, MaxBytes: c.maxBytes, OnRefused: c.countRefusal, Logger: o.Logger,
 		})
 		if err != nil {
 			return nil, err
@@ -92,7 +93,9 @@ func (a *adminSource) Status() httpadmin.Status {
 	if began := c.began.Load(); began != nil {
 		sub.Started = *began
 	}
-	sub.Outbox = c.sender.stats().Waiting
+	published := c.sender.stats()
+	sub.Outbox, sub.LastPublished = published.Waiting, published.LastSuccess
+	sub.Publishing, sub.Refusals = adminPublishing(published), c.refused()
 	sub.Subscriptions = []httpadmin.Subscription{}
 	for _, s := range now.Sessions {
 		sub.Subscriptions = append(sub.Subscriptions, adminSubscription(s))
@@ -106,9 +109,19 @@ func (a *adminSource) Status() httpadmin.Status {
 	}
 	sub.Counters = httpadmin.Counters{
 		Received: stats.Received, Successful: stats.Handled, Failed: stats.Failed, Invalid: stats.Invalid,
-		Duplicate: stats.Duplicates, DeadLettered: stats.Buried, Gaps: stats.Gaps, Reconnects: stats.Reconnects,
+		Unhandled: stats.Unhandled, Probes: stats.Probes, Duplicate: stats.Duplicates, Withdrawn: stats.Withdrawn,
+		LeftToStream: stats.LeftToStream, LeftToHolder: stats.LeftToHolder, Returned: stats.Returned, Waiting: uint64(sub.Queued),
+		DeadLettered: stats.Buried, Gaps: stats.Gaps, Reconnects: stats.Reconnects,
 	}
 	return sub
+}
+
+func adminPublishing(s publisher.Stats) httpadmin.PublishCounters {
+	return httpadmin.PublishCounters{
+		Published: s.PubSub + s.Stream + s.Fallback + s.Outbox + s.None + s.Invalid + s.Failed,
+		PubSub:    s.PubSub, Stream: s.Stream, Fallback: s.Fallback, Outbox: s.Outbox, None: s.None, Invalid: s.Invalid, Failed: s.Failed,
+		Drained: s.Drained, Waiting: uint64(s.Waiting), Retries: s.Retries, UnknownOutcomes: s.UnknownOutcomes, TooFewReceivers: s.TooFewReceivers,
+	}
 }
 
 // noteMessage keeps the newest time over several connections.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -70,6 +71,7 @@ type Client struct {
 
 	// For the admin endpoints.
 	history      httpadmin.History
+	refusals     sync.Map      // httpfallback.Refusal → *atomic.Uint64
 	pingInterval time.Duration // zero is the default
 	began        atomic.Pointer[time.Time]
 	ended        atomic.Bool // Run has returned
@@ -198,10 +200,24 @@ func (c *Client) Dispatch(ctx context.Context, channel string, data []byte) (mes
 // choose from.
 func (c *Client) FallbackHandler() (http.Handler, error) {
 	return httpfallback.Handler(c, httpfallback.HandlerOptions{
-		Token:    c.config.Fallback.Token,
-		MaxBytes: c.maxBytes,
-		Logger:   c.logger,
+		Token:     c.config.Fallback.Token,
+		MaxBytes:  c.maxBytes,
+		OnRefused: c.countRefusal,
+		Logger:    c.logger,
 	})
+}
+
+func (c *Client) countRefusal(why httpfallback.Refusal) {
+	n, _ := c.refusals.LoadOrStore(why, new(atomic.Uint64))
+	n.(*atomic.Uint64).Add(1)
+}
+
+func (c *Client) refused() map[string]uint64 {
+	counts := map[string]uint64{}
+	for why, n := range c.refusals.Range {
+		counts[string(why.(httpfallback.Refusal))] = n.(*atomic.Uint64).Load()
+	}
+	return counts
 }
 
 // Fallback returns the HTTP route made from the settings, or nil if there is
@@ -249,13 +265,17 @@ func (c *Client) Status() subscriber.Status { return c.subscriber.Status() }
 
 // Stats counts what both halves did since New.
 func (c *Client) Stats() Stats {
-	return Stats{Publisher: c.sender.stats(), Subscriber: c.subscriber.Stats()}
+	return Stats{Publisher: c.sender.stats(), Subscriber: c.subscriber.Stats(), Refused: c.refused()}
 }
 
 // Stats holds the counters of both halves of a [Client].
 type Stats struct {
 	Publisher  publisher.Stats  `json:"publisher"`
 	Subscriber subscriber.Stats `json:"subscriber"`
+	// Refused counts the messages that came by HTTP and were not taken, by
+	// [httpfallback.Refusal]. They are not among those that Subscriber received,
+	// but for a few of its busy and invalid ones.
+	Refused map[string]uint64 `json:"refused"`
 }
 
 // Redis returns the client's own connection pool, for health checks. It is

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -150,6 +151,109 @@ func TestClient_withoutHandlers_isNoListener(t *testing.T) {
 	receipt, err := client.Publish(t.Context(), message.ProcessingStatus{Status: "started"})
 	require.NoError(t, err, "a status needs no listener")
 	require.Zero(t, receipt.Receivers)
+}
+
+// What was received and published is in the figures once, on every face: a
+// healthy durable run with copies by pub/sub, duplicates, refusals by HTTP and
+// failures.
+func TestClient_counters_addUp(t *testing.T) {
+	t.Parallel()
+	redis := pubsubtest.StartRedis(t)
+	redis.Set("FOGIS_SERVICE_NAME", "calendar")
+	redis.Set("FOGIS_FALLBACK_TOKEN", logcheck.Password)
+	client := newLocal(t, redis, fogispubsub.Options{})
+	listen(client)
+	fogispubsub.On(client, func(context.Context, message.Message[message.ProcessingStatus]) error {
+		return subscriber.Permanent(errors.New("no"))
+	})
+	runLocal(t, client)
+	admin, err := client.AdminHandler(httpadmin.Options{})
+	require.NoError(t, err)
+	ask := func(method, path, body string) (int, string) {
+		req := httptest.NewRequest(method, "http://localhost"+path, strings.NewReader(body))
+		req.Header.Set("Authorization", "Bearer "+logcheck.Password)
+		req.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		admin.ServeHTTP(w, req)
+		return w.Code, w.Body.String()
+	}
+	for range 20 {
+		_, err := client.Publish(t.Context(), message.MatchUpdates{Matches: pubsubtest.Matches(1)})
+		require.NoError(t, err)
+	}
+	for range 3 {
+		_, err := client.Publish(t.Context(), message.ProcessingStatus{Status: "started"})
+		require.NoError(t, err)
+	}
+	_, err = client.Publish(t.Context(), message.ProcessingStatus{})
+	require.ErrorIs(t, err, message.ErrInvalid)
+	redis.Publish(message.ChannelMatchUpdates, []byte("no message"))
+	for range 2 {
+		code, _ := ask("POST", "/manual-sync", `{"message_id":"one","type":"match_updates","payload":{"matches":[]}}`)
+		require.Equal(t, 200, code)
+	}
+	code, _ := ask("POST", "/manual-sync", `{"matches":1}`)
+	require.Equal(t, 400, code)
+
+	var got map[string]float64
+	require.Eventually(t, func() bool {
+		_, body := ask("GET", "/redis-stats", "")
+		var answer struct {
+			Statistics struct {
+				Statistics struct {
+					Subscription map[string]any `json:"subscription_stats"`
+					Publisher    map[string]any `json:"publisher_stats"`
+					HTTP         struct {
+						Refused  float64            `json:"refused_messages"`
+						Refusals map[string]float64 `json:"refusals"`
+					} `json:"http_stats"`
+				}
+			}
+		}
+		require.NoError(t, json.Unmarshal([]byte(body), &answer))
+		got = map[string]float64{}
+		for key, value := range answer.Statistics.Statistics.Subscription {
+			if n, ok := value.(float64); ok {
+				got["sub."+key] = n
+			}
+		}
+		for key, value := range answer.Statistics.Statistics.Publisher {
+			if n, ok := value.(float64); ok {
+				got["pub."+key] = n
+			}
+		}
+		require.Equal(t, answer.Statistics.Statistics.HTTP.Refusals, map[string]float64{"invalid": 1})
+		require.EqualValues(t, 1, answer.Statistics.Statistics.HTTP.Refused)
+		return got["sub.successful_messages"] == 21 && got["sub.failed_messages"] == 3 && got["sub.waiting_messages"] == 0 && got["sub.invalid_messages"] == 1
+	}, time.Minute, 10*time.Millisecond, "%v", &got)
+	sum := func(half string, keys ...string) (n float64) {
+		for _, key := range keys {
+			require.Contains(t, got, half+key)
+			n += got[half+key]
+		}
+		return n
+	}
+	require.Positive(t, got["sub.left_to_stream_messages"], "copies came by pub/sub")
+	require.Equal(t, got["sub.total_messages_received"], sum("sub.", "successful_messages", "failed_messages", "invalid_messages", "unhandled_messages", "probe_messages",
+		"duplicate_messages", "withdrawn_messages", "left_to_stream_messages", "left_to_holder_messages", "returned_messages", "waiting_messages"), "%v", got)
+	require.EqualValues(t, 24, got["pub.total_messages_published"])
+	require.EqualValues(t, 24, sum("pub.", "pubsub_messages", "stream_messages", "fallback_messages", "outbox_messages", "disabled_messages", "invalid_messages", "failed_messages"))
+}
+
+// The counters have names of one form as JSON, those that are added too.
+func TestStats_JSON_names(t *testing.T) {
+	t.Parallel()
+	var walk func(reflect.Type)
+	walk = func(of reflect.Type) {
+		for field := range of.Fields() {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			require.Regexp(t, "^[a-z][a-z_]*$", name, "%s.%s", of, field.Name)
+			if field.Type.Kind() == reflect.Struct && field.Type != reflect.TypeFor[time.Time]() {
+				walk(field.Type)
+			}
+		}
+	}
+	walk(reflect.TypeFor[fogispubsub.Stats]())
 }
 
 func TestClient_disabled_waitsAndSaysSo(t *testing.T) {

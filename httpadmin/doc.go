@@ -13,8 +13,16 @@
 //	POST /redis-restart    subscribes anew, and waits for it
 //	POST /manual-sync      takes a message, or matches, by HTTP
 //
-// Only what changes nothing is open to everybody who reaches it. Nothing that
-// is answered holds anything of a match, the text of an alert, or a password.
+// Only what changes nothing is open to everybody who reaches it, under a name that
+// no foreign page can have ([Options].Hosts). What acts checks the origin and the
+// token. Nothing that is answered holds anything of a match, the text of an alert,
+// or a password.
+//
+// An orchestrator restarts the service when /livez fails, and sends it no requests
+// while /readyz fails. A service with /manual-sync stays ready while Redis is away:
+// publishers reach it by HTTP just then. The answer's routes ("redis", "http") say
+// by which ways updates can come, and its reasons what is wrong with the
+// subscription. To watch Redis itself, use /redis-health.
 //
 // The handler cannot bound how slowly a request arrives: set ReadHeaderTimeout
 // (5 s) and ReadTimeout (30 s) on the [net/http.Server]. The status page's

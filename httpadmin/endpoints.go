@@ -2,9 +2,9 @@ package httpadmin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/PitchConnect/fogispubsub/health"
@@ -81,33 +81,9 @@ type statistics struct {
 	Active     bool `json:"subscription_active"`
 	Statistics struct {
 		Subscription subscriptionStats `json:"subscription_stats"`
+		Publisher    publisherStats    `json:"publisher_stats"`
+		HTTP         httpStats         `json:"http_stats"`
 	} `json:"statistics"`
-}
-
-type subscriptionStats struct {
-	Counters
-	LastMessage *time.Time `json:"last_message"`
-	Uptime      int64      `json:"uptime_seconds"`
-}
-
-func (h *Handler) stats(w http.ResponseWriter, _ *http.Request) {
-	st := h.opts.Source.Status()
-	body := statsAnswer{head: head{true, now()}}
-	body.Statistics.Enabled, body.Statistics.Active = h.enabled(), st.active()
-	body.Statistics.Statistics.Subscription = st.stats()
-	answer(w, http.StatusOK, body)
-}
-
-func (st *Status) stats() subscriptionStats {
-	s := subscriptionStats{Counters: st.Counters}
-	if !st.LastMessage.IsZero() {
-		at := st.LastMessage.UTC()
-		s.LastMessage = &at
-	}
-	if !st.Started.IsZero() && !st.Ended {
-		s.Uptime = int64(time.Since(st.Started).Seconds())
-	}
-	return s
 }
 
 type configAnswer struct {
@@ -146,7 +122,15 @@ func (h *Handler) history(w http.ResponseWriter, _ *http.Request) {
 func (h *Handler) health(w http.ResponseWriter, req *http.Request) {
 	ctx, cancel := context.WithTimeout(req.Context(), actionTime)
 	defer cancel()
-	report := h.live.report(ctx)
+	report, err := h.live.report(ctx)
+	switch {
+	case errors.Is(err, errPanicked):
+		refuse(w, http.StatusInternalServerError, "Internal error")
+		return
+	case err != nil:
+		refuse(w, http.StatusServiceUnavailable, "The health report is not ready yet: ask again")
+		return
+	}
 	status := http.StatusOK
 	if report.Overall == health.Unhealthy {
 		status = http.StatusServiceUnavailable
@@ -218,58 +202,4 @@ func (h *Handler) restart(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	answer(w, http.StatusOK, restartAnswer{head{true, now()}, "Redis subscription restarted", ""})
-}
-
-// probeAnswer is for orchestrators, which look at the status alone.
-type probeAnswer struct {
-	Status        string         `json:"status"`
-	Reasons       []string       `json:"reasons,omitempty"`
-	Subscriptions []Subscription `json:"subscriptions,omitempty"`
-}
-
-// livez fails when the service ran and has ended: only a new process helps.
-func (h *Handler) livez(w http.ResponseWriter, _ *http.Request) {
-	if st := h.opts.Source.Status(); st.Ended {
-		answer(w, http.StatusServiceUnavailable, probeAnswer{Status: "ended", Reasons: []string{"Run has returned: the process handles nothing any more"}})
-		return
-	}
-	answer(w, http.StatusOK, probeAnswer{Status: "alive"})
-}
-
-// readyz fails unless every channel is confirmed and was lately proved to live.
-func (h *Handler) readyz(w http.ResponseWriter, _ *http.Request) {
-	st := h.opts.Source.Status()
-	reasons := st.unready(time.Now())
-	if len(reasons) > 0 {
-		answer(w, http.StatusServiceUnavailable, probeAnswer{"not ready", reasons, st.Subscriptions})
-		return
-	}
-	answer(w, http.StatusOK, probeAnswer{Status: "ready", Subscriptions: st.Subscriptions})
-}
-
-func (st *Status) unready(at time.Time) (reasons []string) {
-	switch {
-	case st.Ended:
-		return []string{"Run has returned"}
-	case st.State == StateStopped:
-		return []string{"Run has not been called"}
-	}
-	for _, s := range st.Subscriptions {
-		switch {
-		case s.State != StateConnected || len(s.Confirmed) < len(s.Channels):
-			reasons = append(reasons, fmt.Sprintf("%s: %s", s.Name, strings.TrimSuffix(s.State+": "+s.Problem, ": ")))
-		case st.Fresh > 0 && at.Sub(later(s.LastProof, s.Since)) > st.Fresh:
-			reasons = append(reasons, fmt.Sprintf("%s: no sign of life from Redis for more than %v", s.Name, st.Fresh))
-		case s.Probe == "failed":
-			reasons = append(reasons, fmt.Sprintf("%s: the last probe failed: %s", s.Name, s.Problem))
-		}
-	}
-	return reasons
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

@@ -3,7 +3,6 @@ package httpadmin
 import (
 	"bytes"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,7 +27,8 @@ type Options struct {
 	// History is what /redis-history and the page show; nil is none.
 	History *History
 	// ManualSync takes POST /manual-sync and looks after its own bodies and
-	// callers; nil leaves the path out.
+	// callers; nil leaves the path out. With it the service is ready as long as it
+	// runs, since it takes updates by HTTP while Redis is away.
 	ManualSync http.Handler
 
 	// Token is the bearer token that a POST must carry.
@@ -40,19 +40,30 @@ type Options struct {
 	// makes for pages of other origins are refused even so.
 	AllowUnauthenticated bool
 
-	// Logger gets panics; nil is [slog.Default].
+	// Hosts are further names under which the service is reached without the
+	// Token, as calendar.example.com of a proxy in front of it. IP addresses,
+	// localhost, names without a dot and those under .local, .internal and .svc
+	// need not be named. Under any other name only requests with the Token are
+	// answered: a page on the internet can have its own name lead to this service,
+	// and a browser then lets the page read it.
+	Hosts []string
+
+	// Logger gets panics, and what is refused for its host, origin or token, at
+	// most a line in 10 s; nil is [slog.Default].
 	Logger *slog.Logger
 }
 
-// Handler serves the endpoints. It may be used by several goroutines, and
-// starts one only while a status page is open.
+// Handler serves the endpoints. It may be used by several goroutines. It starts
+// one for a health report, which ends within 15 s.
 type Handler struct {
-	opts   Options
-	token  [sha256.Size]byte // hashed, so that comparing tells nothing of its length
-	cross  *http.CrossOriginProtection
-	routes map[string]route
-	live   live
-	busy   atomic.Bool // a test or a restart is under way
+	opts     Options
+	token    [sha256.Size]byte // hashed, so that comparing tells nothing of its length
+	hosts    map[string]bool
+	cross    *http.CrossOriginProtection
+	routes   map[string]route
+	live     live
+	refusals limiter
+	busy     atomic.Bool // a test or a restart is under way
 }
 
 type route struct {
@@ -84,6 +95,13 @@ func New(opts Options) (*Handler, error) {
 	case ways > 1:
 		faults = append(faults, errors.New("httpadmin: more than one of Token, Authorize and AllowUnauthenticated; choose one"))
 	}
+	hosts := make(map[string]bool, len(opts.Hosts))
+	for _, host := range opts.Hosts {
+		if host == "" || strings.ContainsAny(host, "/:*@ ") {
+			faults = append(faults, fmt.Errorf("httpadmin: Options.Hosts: %q is no host name; give it without scheme, port and wildcard", host))
+		}
+		hosts[strings.TrimSuffix(strings.ToLower(host), ".")] = true
+	}
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
@@ -93,8 +111,8 @@ func New(opts Options) (*Handler, error) {
 	if opts.History == nil {
 		opts.History = &History{}
 	}
-	h := &Handler{opts: opts, token: sha256.Sum256([]byte(opts.Token.Reveal())), cross: http.NewCrossOriginProtection()}
-	h.live.init(h)
+	h := &Handler{opts: opts, token: sha256.Sum256([]byte(opts.Token.Reveal())), hosts: hosts, cross: http.NewCrossOriginProtection()}
+	h.live = live{h: h, perClient: map[string]int{}}
 	h.routes = map[string]route{
 		"/redis-status":           {http.MethodGet, h.status},
 		"/redis-stats":            {http.MethodGet, h.stats},
@@ -135,11 +153,14 @@ const manualSync = "/manual-sync"
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	defer h.recovered(w, req)
-	if req.URL.Path == manualSync && h.opts.ManualSync != nil {
-		if h.opts.AllowUnauthenticated && h.cross.Check(req) != nil {
-			refuse(w, http.StatusForbidden, crossOrigin)
-			return
-		}
+	switch {
+	case !h.hostAllowed(req):
+		h.forbid(w, req, http.StatusForbidden, wrongHost)
+		return
+	case h.cross.Check(req) != nil:
+		h.forbid(w, req, http.StatusForbidden, crossOrigin)
+		return
+	case req.URL.Path == manualSync && h.opts.ManualSync != nil:
 		h.opts.ManualSync.ServeHTTP(w, req)
 		return
 	}
@@ -161,8 +182,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.serve(w, req)
 }
 
-const crossOrigin = "Refused: a browser sent this for a page of another origin"
-
 // recovered answers for a panic of the source.
 func (h *Handler) recovered(w http.ResponseWriter, req *http.Request) {
 	v := recover()
@@ -176,28 +195,12 @@ func (h *Handler) recovered(w http.ResponseWriter, req *http.Request) {
 	refuse(w, http.StatusInternalServerError, "Internal error")
 }
 
-func (h *Handler) authorized(req *http.Request) bool {
-	switch {
-	case h.opts.AllowUnauthenticated:
-		return true
-	case h.opts.Authorize != nil:
-		return h.opts.Authorize(req)
-	}
-	scheme, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
-	sum := sha256.Sum256([]byte(strings.TrimSpace(token)))
-	return subtle.ConstantTimeCompare(sum[:], h.token[:]) == 1 && strings.EqualFold(scheme, "Bearer")
-}
-
 // action guards what changes something: who may, with what body, one at a time.
 func (h *Handler) action(serve http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
-		switch {
-		case h.cross.Check(req) != nil:
-			refuse(w, http.StatusForbidden, crossOrigin)
-			return
-		case !h.authorized(req):
+		if !h.authorized(req) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
-			refuse(w, http.StatusUnauthorized, "Missing or wrong bearer token")
+			h.forbid(w, req, http.StatusUnauthorized, "Missing or wrong bearer token")
 			return
 		}
 		if status, fault := emptyBody(w, req); fault != "" {

@@ -1,6 +1,7 @@
 package httpadmin_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -63,12 +64,14 @@ func newHandler(t testing.TB, s httpadmin.Source, change func(*httpadmin.Options
 
 type request struct {
 	method, path, bearer, media, body string
+	host                              string // "" is localhost
 	header                            map[string]string
 }
 
 func serve(t testing.TB, h http.Handler, r request) *httptest.ResponseRecorder {
 	t.Helper()
 	req := httptest.NewRequest(r.method, r.path, strings.NewReader(r.body))
+	req.Host = cmp.Or(r.host, "localhost")
 	if r.bearer != "" {
 		req.Header.Set("Authorization", "Bearer "+r.bearer)
 	}
@@ -180,6 +183,30 @@ func TestHandler_probes(t *testing.T) {
 	}
 }
 
+// While Redis is away /manual-sync is the only way in: an orchestrator must not
+// close it just then.
+func TestHandler_readyz_takesUpdatesByHTTP(t *testing.T) {
+	t.Parallel()
+	s := up()
+	h := newHandler(t, s, func(o *httpadmin.Options) { o.ManualSync = http.NotFoundHandler() })
+	ready := func(code int, routes ...string) string {
+		t.Helper()
+		w := serve(t, h, request{method: "GET", path: "/readyz"})
+		require.Equal(t, code, w.Code, w.Body)
+		var body struct{ Routes []string }
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &body))
+		require.Equal(t, routes, body.Routes)
+		return w.Body.String()
+	}
+	ready(200, "redis", "http")
+	s.status.Subscriptions[0].State, s.status.Subscriptions[0].Problem = httpadmin.StateDegraded, "EOF"
+	require.Contains(t, ready(200, "http"), "match_updates: degraded: EOF", "the subscription's state stands beside it")
+	s.status.State, s.status.Subscriptions = httpadmin.StateDisabled, nil
+	ready(200, "http")
+	s.status.Ended = true
+	ready(503)
+}
+
 func TestHandler_testAndRestartThatFail(t *testing.T) {
 	t.Parallel()
 	s := up()
@@ -208,11 +235,15 @@ func TestHandler_panicOfTheSource(t *testing.T) {
 	w := serve(t, newHandler(t, panicking{up()}, nil), request{method: "GET", path: "/redis-stats"})
 	require.Equal(t, 500, w.Code)
 	require.Contains(t, w.Body.String(), "Internal error")
+	w = serve(t, newHandler(t, panicking{up()}, nil), request{method: "GET", path: "/redis-health"})
+	require.Equal(t, 500, w.Code, "not healthy, and not nothing")
+	require.Contains(t, w.Body.String(), "Internal error")
 }
 
 type panicking struct{ *source }
 
-func (panicking) Status() httpadmin.Status { panic(logcheck.Password) }
+func (panicking) Status() httpadmin.Status             { panic(logcheck.Password) }
+func (panicking) Health(context.Context) health.Report { panic(logcheck.Password) }
 
 func TestHistory_isBoundedAndHoldsNames(t *testing.T) {
 	t.Parallel()

@@ -4,8 +4,11 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -27,28 +30,27 @@ func (h *Handler) page(w http.ResponseWriter, _ *http.Request) {
 }
 
 const (
-	tick        = time.Second      // between two events of a stream
-	healthAge   = 10 * time.Second // of the report that pages show
-	maxStreams  = 200              // pages open at once
-	writeTime   = 10 * time.Second // that a reader may take for one event
-	longestLive = time.Hour        // of one stream; the page opens another
+	tick         = time.Second      // between two events of a stream
+	healthAge    = 10 * time.Second // of the report that pages show
+	reportTime   = 15 * time.Second // that a report may take
+	maxStreams   = 200              // pages open at once
+	maxPerClient = 20               // of them from one address
+	writeTime    = 10 * time.Second // that a reader may take for one event
+	longestLive  = time.Hour        // of one stream; the page opens another
 )
 
 // live feeds the open pages. One snapshot, and one report, is made for all.
 type live struct {
-	h       *Handler
-	asking  chan struct{} // holds a token while nobody asks for a report
-	mu      sync.Mutex
-	streams int
-	made    time.Time
-	text    []byte
-	last    health.Report
-	asked   time.Time
-}
-
-func (l *live) init(h *Handler) {
-	l.h, l.asking = h, make(chan struct{}, 1)
-	l.asking <- struct{}{}
+	h         *Handler
+	mu        sync.Mutex
+	streams   int
+	perClient map[string]int // streams
+	made      time.Time
+	text      []byte
+	last      health.Report
+	asked     time.Time // when last was made
+	tried     time.Time // when a report was made or failed
+	making    *making   // under way
 }
 
 // snapshot is what a page shows.
@@ -58,9 +60,12 @@ type snapshot struct {
 	Enabled       bool              `json:"enabled"`
 	URL           string            `json:"redis_url"`
 	Ready         bool              `json:"ready"`
+	Routes        []string          `json:"routes"`
 	Reasons       []string          `json:"reasons"`
 	Subscriptions []Subscription    `json:"subscriptions"`
 	Stats         subscriptionStats `json:"stats"`
+	Publishing    publisherStats    `json:"publisher_stats"`
+	Refusals      httpStats         `json:"http_stats"`
 	Queued        int               `json:"queued"`
 	Outbox        int               `json:"outbox"`
 	History       historyView       `json:"history"`
@@ -68,22 +73,13 @@ type snapshot struct {
 }
 
 func (l *live) events(w http.ResponseWriter, req *http.Request) {
-	l.mu.Lock()
-	full := l.streams >= maxStreams
-	if !full {
-		l.streams++
-	}
-	l.mu.Unlock()
-	if full {
+	client := clientOf(req.RemoteAddr)
+	if !l.enter(client) {
 		w.Header().Set("Retry-After", "30")
-		refuse(w, http.StatusServiceUnavailable, "Too many status pages are open")
+		refuse(w, http.StatusServiceUnavailable, "Too many status pages are open, or too many from this address")
 		return
 	}
-	defer func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.streams--
-	}()
+	defer l.leave(client)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no")
 	if req.Method == http.MethodHead {
@@ -119,10 +115,10 @@ func (l *live) snapshot() []byte {
 		return l.text
 	}
 	h, st := l.h, l.h.opts.Source.Status()
-	reasons := st.unready(time.Now())
+	ready, routes, reasons := h.ways(&st, time.Now())
 	s := snapshot{
-		Timestamp: now(), State: st.State, Enabled: h.enabled(), URL: h.url(), Ready: len(reasons) == 0, Reasons: append([]string{}, reasons...),
-		Subscriptions: st.Subscriptions, Stats: st.stats(), Queued: st.Queued, Outbox: st.Outbox, History: h.opts.History.view(),
+		Timestamp: now(), State: st.State, Enabled: h.enabled(), URL: h.url(), Ready: ready, Routes: routes, Reasons: append([]string{}, reasons...),
+		Subscriptions: st.Subscriptions, Stats: st.stats(), Publishing: st.publishing(), Refusals: st.refused(), Queued: st.Queued, Outbox: st.Outbox, History: h.opts.History.view(),
 	}
 	// The minute that has not ended yet.
 	s.History.Minutes = append(s.History.Minutes, st.Counters.Received-min(st.Counters.Received, s.History.last))
@@ -135,55 +131,103 @@ func (l *live) snapshot() []byte {
 	return l.text
 }
 
+// enter counts a stream, unless there are too many already.
+func (l *live) enter(client string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.streams >= maxStreams || l.perClient[client] >= maxPerClient {
+		return false
+	}
+	l.streams++
+	l.perClient[client]++
+	return true
+}
+
+func (l *live) leave(client string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.streams--
+	if l.perClient[client]--; l.perClient[client] == 0 {
+		delete(l.perClient, client)
+	}
+}
+
+// clientOf is an address without its port, of IPv6 the network that one customer
+// has.
+func clientOf(remote string) string {
+	addr, err := netip.ParseAddr(hostOf(remote))
+	if err != nil {
+		return ""
+	}
+	if addr = addr.Unmap(); addr.Is6() {
+		if network, err := addr.WithZone("").Prefix(64); err == nil {
+			return network.String()
+		}
+	}
+	return addr.String()
+}
+
 // refresh has a report made if the last one is old, and does not wait for it.
 func (l *live) refresh() {
 	l.mu.Lock()
-	old := time.Since(l.asked) > healthAge
-	l.mu.Unlock()
-	if !old {
-		return
+	defer l.mu.Unlock()
+	if time.Since(l.tried) > healthAge {
+		l.begin()
 	}
-	select {
-	case <-l.asking:
-	default:
-		return // it is being made
-	}
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), healthAge)
-		defer cancel()
-		l.make(ctx)
-	}()
+}
+
+var errPanicked = errors.New("the health report panicked")
+
+// making is a report under way. The others are set when done is closed.
+type making struct {
+	done   chan struct{}
+	report health.Report
+	err    error
 }
 
 // report returns one that is at most a tick old, so that callers in numbers do
-// not become a load on Redis.
-func (l *live) report(ctx context.Context) health.Report {
-	select {
-	case <-l.asking:
-	case <-ctx.Done():
-		return health.NewReport(time.Now(), health.Check{Name: health.NameConnectivity, Status: health.Unknown}, health.Check{Name: health.NamePubSub, Status: health.Unknown})
-	}
+// not become a load on Redis. A caller that goes away ends its own wait only.
+func (l *live) report(ctx context.Context) (health.Report, error) {
 	l.mu.Lock()
-	report, fresh := l.last, time.Since(l.asked) < tick
-	l.mu.Unlock()
-	if fresh {
-		l.asking <- struct{}{}
-		return report
+	if time.Since(l.asked) < tick {
+		defer l.mu.Unlock()
+		return l.last, nil
 	}
-	return l.make(ctx)
+	m := l.begin()
+	l.mu.Unlock()
+	select {
+	case <-m.done:
+		return m.report, m.err
+	case <-ctx.Done():
+		return health.Report{}, ctx.Err()
+	}
 }
 
-// make asks for a report. The caller has the token, which is given back.
-func (l *live) make(ctx context.Context) health.Report {
-	defer func() { l.asking <- struct{}{} }()
-	defer func() {
-		if v := recover(); v != nil {
-			l.h.opts.Logger.ErrorContext(ctx, "health report panicked", "err", fmt.Sprintf("panic of type %T", v))
-		}
+// begin has a report made, unless one is under way. The lock is held. Whoever
+// asked for it, the report has its own time: it is for all.
+func (l *live) begin() *making {
+	if l.making != nil {
+		return l.making
+	}
+	m := &making{done: make(chan struct{}), err: errPanicked}
+	l.making = m
+	go func() {
+		defer close(m.done)
+		defer func() {
+			v := recover()
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.making, l.tried = nil, time.Now()
+			if v == nil {
+				l.last, l.asked = m.report, l.tried
+				return
+			}
+			l.h.opts.Logger.Error("health report panicked", "err", fmt.Sprintf("panic of type %T\n%s", v, debug.Stack()))
+		}()
+		ctx, cancel := context.WithTimeout(context.Background(), reportTime)
+		defer cancel()
+		m.report = l.h.opts.Source.Health(ctx)
+		m.err = nil
 	}()
-	report := l.h.opts.Source.Health(ctx)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.last, l.asked = report, time.Now()
-	return report
+	return m
 }

@@ -42,7 +42,11 @@ type Status struct {
 	Queued        int // messages before their handler
 	Outbox        int // messages that wait for Redis
 	Counters      Counters
+	Publishing    PublishCounters
+	// Refusals are the messages that came by HTTP and were refused, by reason.
+	Refusals      map[string]uint64
 	LastMessage   time.Time
+	LastPublished time.Time
 	Started       time.Time
 }
 
@@ -58,18 +62,6 @@ type Subscription struct {
 	Probe       string    `json:"probe"`
 	LatencyMS   float64   `json:"latency_ms"` // of the last probe, or else of the last PING
 	Problem     string    `json:"problem,omitempty"`
-}
-
-// Counters count since the start.
-type Counters struct {
-	Received     uint64 `json:"total_messages_received"`
-	Successful   uint64 `json:"successful_messages"`
-	Failed       uint64 `json:"failed_messages"`
-	Invalid      uint64 `json:"invalid_messages"`
-	Duplicate    uint64 `json:"duplicate_messages"`
-	DeadLettered uint64 `json:"dead_lettered_messages"`
-	Gaps         uint64 `json:"gaps"`
-	Reconnects   uint64 `json:"reconnects"`
 }
 
 // TestResult is the outcome of a self-test. A nil error is success; the first

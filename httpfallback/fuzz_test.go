@@ -39,7 +39,9 @@ func FuzzHandler(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body string) {
 		asked = 0
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/manual-sync", strings.NewReader(body)))
+		req := httptest.NewRequest(http.MethodPost, "/manual-sync", strings.NewReader(body))
+		req.Header.Set("Content-Type", "application/json")
+		h.ServeHTTP(w, req)
 		var answer struct{ Success *bool }
 		if json.Unmarshal(w.Body.Bytes(), &answer) != nil || answer.Success == nil {
 			t.Fatalf("%d: %q is no answer", w.Code, w.Body)

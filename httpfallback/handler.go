@@ -38,20 +38,26 @@ type HandlerOptions struct {
 	// MaxBytes is the limit of a message. A body may be twice as long, for
 	// white space and escapes. Zero: [message.DefaultMaxBytes].
 	MaxBytes int
-	// Logger gets refused messages and panics. Nil: [slog.Default].
+	// OnRefused is called for each message that is not taken, so that they can be
+	// counted; nil: not called. It must be safe for several goroutines.
+	OnRefused func(Refusal) `json:"-"`
+	// Logger gets panics, and refused messages: of each [Refusal] a line in 10 s.
+	// Nil: [slog.Default].
 	Logger *slog.Logger
 }
 
-// Handler returns the receiving side of the fallback. It takes POST, at any
-// path and with any content type, as the Python calendar's /manual-sync does:
-// whole envelopes of every type, and bare objects with a list "matches". Each
-// is handed to r, and the answer tells the outcome:
+// Handler returns the receiving side of the fallback. It takes POST of JSON, at
+// any path, as the Python calendar's /manual-sync does: whole envelopes of every
+// type, and bare objects with a list "matches". Each is handed to r, and the
+// answer tells the outcome:
 //
 //	200  handled, or a duplicate of what was handled before
 //	400  no JSON object, no list "matches", or an invalid message
 //	401  no token, or another one
+//	403  sent by a browser for a page of another origin
 //	405  another method; OPTIONS tells what is accepted
 //	413  longer than the limit
+//	415  the Content-Type is not application/json, nor ends in +json
 //	422  a part of a message: send it whole
 //	500  the handling failed, or panicked
 //	503  busy; Retry-After tells when to come back
@@ -88,6 +94,8 @@ func Handler(r Receiver, opts HandlerOptions) (http.Handler, error) {
 		decide:   opts.Authorize,
 		token:    sha256.Sum256([]byte(opts.Token.Reveal())),
 		decoder:  message.Decoder{MaxBytes: orDefault(opts.MaxBytes, message.DefaultMaxBytes)},
+		cross:    http.NewCrossOriginProtection(),
+		refused:  opts.OnRefused,
 		logger:   opts.Logger,
 	}
 	if h.logger == nil {
@@ -102,6 +110,9 @@ type handler struct {
 	decide   func(*http.Request) bool
 	token    [sha256.Size]byte // hashed, so that comparing tells nothing of its length
 	decoder  message.Decoder
+	cross    *http.CrossOriginProtection
+	refused  func(Refusal) // may be nil
+	lines    lines
 	logger   *slog.Logger
 }
 
@@ -117,9 +128,13 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	case req.Method != http.MethodPost:
 		w.Header().Set("Allow", allowed)
 		refuse(w, http.StatusMethodNotAllowed, "Method not allowed: use POST")
+	case h.cross.Check(req) != nil:
+		h.reject(w, req, RefusedOrigin, http.StatusForbidden, "Refused: a browser sent this for a page of another origin")
 	case !h.authorized(req):
 		w.Header().Set("WWW-Authenticate", "Bearer")
-		refuse(w, http.StatusUnauthorized, "Missing or wrong bearer token")
+		h.reject(w, req, RefusedUnauthorized, http.StatusUnauthorized, "Missing or wrong bearer token")
+	case !isJSON(req):
+		h.reject(w, req, RefusedMediaType, http.StatusUnsupportedMediaType, "Send JSON, with Content-Type: application/json")
 	default:
 		h.post(w, req)
 	}
@@ -145,20 +160,19 @@ func (h *handler) post(w http.ResponseWriter, req *http.Request) {
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
-			refuse(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("Request is longer than %d bytes", limit))
+			h.reject(w, req, RefusedTooLarge, http.StatusRequestEntityTooLarge, fmt.Sprintf("Request is longer than %d bytes", limit))
 			return
 		}
-		refuse(w, http.StatusBadRequest, "Request ended before its end")
+		h.reject(w, req, RefusedCutShort, http.StatusBadRequest, "Request ended before its end")
 		return
 	}
 	envelope, fault := h.read(data)
 	if fault != "" {
-		h.logger.WarnContext(req.Context(), "fallback message refused", "route", "fallback", "err", fault)
-		refuse(w, http.StatusBadRequest, fault)
+		h.reject(w, req, RefusedInvalid, http.StatusBadRequest, fault)
 		return
 	}
 	if envelope.Part != (message.Part{}) {
-		refuse(w, http.StatusUnprocessableEntity, "Parts are not accepted: send the whole message")
+		h.reject(w, req, RefusedPart, http.StatusUnprocessableEntity, "Parts are not accepted: send the whole message")
 		return
 	}
 	result, err := h.dispatch(req.Context(), envelope, data)
@@ -171,9 +185,9 @@ func (h *handler) post(w http.ResponseWriter, req *http.Request) {
 		succeed(w, matches)
 	case errors.Is(err, message.ErrBusy):
 		w.Header().Set("Retry-After", "1")
-		refuse(w, http.StatusServiceUnavailable, "Receiver is busy: send the message again later")
+		h.reject(w, req, RefusedBusy, http.StatusServiceUnavailable, "Receiver is busy: send the message again later")
 	case errors.Is(err, message.ErrInvalid):
-		refuse(w, http.StatusBadRequest, "Invalid message")
+		h.reject(w, req, RefusedInvalid, http.StatusBadRequest, "Invalid message")
 	default:
 		fail(w, matches)
 	}

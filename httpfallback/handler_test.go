@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -54,6 +55,7 @@ func handler(t *testing.T, r httpfallback.Receiver, opts httpfallback.HandlerOpt
 func post(t *testing.T, h http.Handler, body string, header ...string) (*httptest.ResponseRecorder, map[string]any) {
 	t.Helper()
 	req := httptest.NewRequest(http.MethodPost, "/manual-sync", strings.NewReader(body))
+	req.Header.Set("Content-Type", "application/json")
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
@@ -112,7 +114,7 @@ func TestHandler_POST_accepts(t *testing.T) {
 		{"NaN", `{"matches":[{"matchid":6200001,"anlaggningLatitud":NaN}]}`, message.ChannelMatchUpdates, 1},
 		{"a type of the user's own", `{"message_id":"x","type":"own","source":"s","version":"1.0","timestamp":"2031-05-06T15:00:00Z","payload":{"a":1}}`, "", 0},
 	} {
-		for _, contentType := range []string{"", "application/json", "text/plain", envelopeType, "application/x-www-form-urlencoded"} {
+		for _, contentType := range []string{"application/json", "Application/JSON; charset=utf-8", envelopeType} {
 			var gotChannel, gotBody string
 			h := handler(t, receiver(func(ctx context.Context, channel string, data []byte) (message.Result, error) {
 				gotChannel, gotBody = channel, string(data)
@@ -125,6 +127,66 @@ func TestHandler_POST_accepts(t *testing.T) {
 			require.Equal(t, row.body, gotBody, row.name)
 		}
 	}
+}
+
+// What a browser sends for a page of another origin is not taken, whoever may
+// post; nor what does not call itself JSON, which such a page can send.
+func TestHandler_POST_foreignPages(t *testing.T) {
+	t.Parallel()
+	always := func(*http.Request) bool { return true }
+	for name, opts := range map[string]httpfallback.HandlerOptions{
+		"open": {AllowUnauthenticated: true}, "authorize": {Authorize: always}, "token": {Token: config.NewSecret(token)},
+	} {
+		var refused []httpfallback.Refusal
+		opts.OnRefused = func(r httpfallback.Refusal) { refused = append(refused, r) }
+		opts.Logger = logcheck.New(t)
+		h, err := httpfallback.Handler(receiver(nil), opts)
+		require.NoError(t, err)
+		for _, header := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Origin", "https://evil.example"}} {
+			w, _ := post(t, h, `{"matches":[]}`, append(header, "Authorization", "Bearer "+token)...)
+			require.Equal(t, 403, w.Code, name)
+		}
+		for _, contentType := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/json", ";"} {
+			w, _ := post(t, h, `{"matches":[]}`, "Content-Type", contentType, "Authorization", "Bearer "+token)
+			require.Equal(t, 415, w.Code, name)
+		}
+		require.Len(t, refused, 8, name)
+		w, _ := post(t, h, `{"matches":[]}`, "Sec-Fetch-Site", "same-origin", "Authorization", "Bearer "+token)
+		require.Equal(t, 200, w.Code, name)
+	}
+}
+
+// Every refusal is counted by its reason and logged, however many there are.
+func TestHandler_POST_countsRefusals(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		logger, log := logcheck.NewLog(t)
+		refused := map[httpfallback.Refusal]int{}
+		r := receiver(func(context.Context, string, []byte) (message.Result, error) {
+			return message.Result{}, message.ErrBusy
+		})
+		h := handler(t, r, httpfallback.HandlerOptions{
+			Token: config.NewSecret(token), MaxBytes: 100, Logger: logger, OnRefused: func(why httpfallback.Refusal) { refused[why]++ },
+		})
+		good := []string{"Authorization", "Bearer " + token}
+		for range 3 {
+			post(t, h, `{"matches":[]}`, "Authorization", "Bearer guess")
+			post(t, h, `{"matches":[]}`, append(good, "Sec-Fetch-Site", "cross-site")...)
+			post(t, h, `{"matches":[]}`, append(good, "Content-Type", "text/plain")...)
+			post(t, h, `{"matches":[`+strings.Repeat(" ", 200)+`]}`, good...)
+			post(t, h, `{"matches":1}`, good...)
+			post(t, h, `{"matches":[],"part":{"n":1,"of":2}}`, good...)
+			post(t, h, `{"matches":[]}`, good...)
+		}
+		require.Equal(t, map[httpfallback.Refusal]int{
+			httpfallback.RefusedUnauthorized: 3, httpfallback.RefusedOrigin: 3, httpfallback.RefusedMediaType: 3, httpfallback.RefusedTooLarge: 3,
+			httpfallback.RefusedInvalid: 3, httpfallback.RefusedPart: 3, httpfallback.RefusedBusy: 3,
+		}, refused)
+		require.Equal(t, 7, log.Count("fallback message refused"), "a line of each kind")
+		time.Sleep(10 * time.Second)
+		post(t, h, `{"matches":1}`, good...)
+		require.Equal(t, json.Number("2"), log.Records()[7].Attrs["held_back"])
+	})
 }
 
 func TestHandler_POST_refuses(t *testing.T) {
@@ -306,6 +368,7 @@ func TestHandler_POST_tooLong(t *testing.T) {
 
 		req := httptest.NewRequest(http.MethodPost, "/", io.MultiReader(strings.NewReader(row.body)))
 		require.EqualValues(t, -1, req.ContentLength)
+		req.Header.Set("Content-Type", "application/json")
 		w, _ = answered(t, h, req)
 		require.Equal(t, row.status, w.Code, "length not announced")
 	}
@@ -320,7 +383,7 @@ func TestHandler_POST_bodyCut(t *testing.T) {
 	}), httpfallback.HandlerOptions{}))
 	conn, err := net.Dial("tcp", s.Listener.Addr().String())
 	require.NoError(t, err)
-	fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10000\r\n\r\n%s", snapshot(1).Body)
+	fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10000\r\n\r\n%s", snapshot(1).Body)
 	require.NoError(t, conn.(*net.TCPConn).CloseWrite())
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	require.NoError(t, err)

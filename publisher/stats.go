@@ -4,38 +4,38 @@ import "time"
 
 // Stats counts what a [Publisher] did since it was made.
 type Stats struct {
-	PubSub   uint64 // messages that were published only
-	Stream   uint64 // messages that were put into a stream and published
-	Fallback uint64 // messages that went through the fallback
-	Outbox   uint64 // messages that Publish left in the outbox
-	Drained  uint64 // messages that left the outbox again, those of an earlier process too
-	None     uint64 // messages that went nowhere, because publishing is disabled
-	Invalid  uint64 // messages refused before anything was sent
-	Failed   uint64 // messages that no route took
+	PubSub   uint64 `json:"pubsub"`   // messages that were published only
+	Stream   uint64 `json:"stream"`   // messages that were put into a stream and published
+	Fallback uint64 `json:"fallback"` // messages that went through the fallback
+	Outbox   uint64 `json:"outbox"`   // messages that Publish left in the outbox
+	Drained  uint64 `json:"drained"`  // messages that left the outbox again, those of an earlier process too
+	None     uint64 `json:"none"`     // messages that went nowhere, because publishing is disabled
+	Invalid  uint64 `json:"invalid"`  // messages refused before anything was sent
+	Failed   uint64 `json:"failed"`   // messages that no route took
 
 	// TooFewReceivers counts the answers of Redis that named fewer listeners
 	// than Options.RequireReceivers.
-	TooFewReceivers uint64
+	TooFewReceivers uint64 `json:"too_few_receivers"`
 	// Repeats counts the snapshots that were published once more for listeners
 	// that came later.
-	Repeats uint64
+	Repeats uint64 `json:"repeats"`
 	// Retries counts the attempts after the first of a message,
 	// UnknownOutcomes those of all attempts whose answer was lost.
-	Retries         uint64
-	UnknownOutcomes uint64
+	Retries         uint64 `json:"retries"`
+	UnknownOutcomes uint64 `json:"unknown_outcomes"`
 
 	// Waiting is how many messages are in the outbox now.
-	Waiting int
+	Waiting int `json:"waiting"`
 	// Degraded tells that messages are not kept in streams though
 	// [DurableAuto] asks for it, because the server has none.
-	Degraded bool
+	Degraded bool `json:"degraded"`
 	// LastSuccess is when a route last took a message; zero: never.
-	LastSuccess time.Time
+	LastSuccess time.Time `json:"last_success,omitzero"`
 
 	// BreakerOpen tells that Redis is left out for now because it failed, and
 	// BreakerSince since when.
-	BreakerOpen  bool
-	BreakerSince time.Time
+	BreakerOpen  bool      `json:"breaker_open"`
+	BreakerSince time.Time `json:"breaker_since,omitzero"`
 }
 
 // Stats returns a snapshot of the counters. It does not block.

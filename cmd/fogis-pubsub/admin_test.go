@@ -80,6 +80,9 @@ func TestServe_guide(t *testing.T) {
 	const stats = ".statistics.statistics.subscription_stats"
 	further := map[string]bool{
 		stats + ".invalid_messages": true, stats + ".duplicate_messages": true, stats + ".dead_lettered_messages": true,
+		stats + ".unhandled_messages": true, stats + ".probe_messages": true, stats + ".withdrawn_messages": true, stats + ".left_to_stream_messages": true,
+		stats + ".left_to_holder_messages": true, stats + ".returned_messages": true, stats + ".waiting_messages": true,
+		".statistics.statistics.publisher_stats": true, ".statistics.statistics.http_stats": true,
 		stats + ".gaps": true, stats + ".reconnects": true, stats + ".last_message": true, ".test_results.durations_ms": true,
 	}
 	for _, test := range []struct{ method, path, bearer, body string }{
@@ -119,7 +122,9 @@ func TestServe_guide(t *testing.T) {
 		return strings.Contains(body, `"status":"degraded"`) && strings.Contains(body, `"active_channels":[]`)
 	}, patience, 20*time.Millisecond)
 	code, body = ask(t, "GET", base+"/readyz", "", "")
-	require.Equal(t, http.StatusServiceUnavailable, code, body)
+	require.Equal(t, http.StatusOK, code, "it takes updates by HTTP: %s", body)
+	require.Contains(t, body, `"routes":["http"]`)
+	require.Contains(t, body, `"reasons":["`)
 	code, _ = ask(t, "GET", base+"/livez", "", "")
 	require.Equal(t, http.StatusOK, code)
 	code, body = ask(t, "POST", base+"/redis-test", token, "")

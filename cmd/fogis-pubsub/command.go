@@ -54,7 +54,7 @@ const usage = `usage: fogis-pubsub COMMAND [flags]
   replay          --type T [--since D or RFC 3339] [--after ID]
   deadletter      list|show|requeue|discard [--type T] [--error TEXT] [--older D] [--newer D] [--group G] [--stale] [--all] [ID]...
   outbox          list|drain [--path F] [--timeout D]
-  serve           --addr A [--allow-unauthenticated]
+  serve           --addr A [--host NAME] [--allow-unauthenticated]
   check           [--fallback URL] [--watch D] [--json]
   redis           up|down|status [--file F] [--required] [--timeout D]
   dev             [--addr A]

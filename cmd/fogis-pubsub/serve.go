@@ -24,6 +24,8 @@ func (c *command) serve(ctx context.Context, args []string) (err error) {
 	f := c.flags("serve", slog.LevelWarn)
 	addr := f.String("addr", "", "`host:port` to listen on")
 	open := f.Bool("allow-unauthenticated", false, "take messages and commands without the bearer token of FOGIS_FALLBACK_TOKEN")
+	var hosts list
+	f.Var(&hosts, "host", "`name` under which it is reached without the token, besides addresses and local names; may be repeated")
 	if err := f.parse(args); err != nil {
 		return err
 	}
@@ -38,7 +40,7 @@ func (c *command) serve(ctx context.Context, args []string) (err error) {
 	defer func() { err = errors.Join(err, client.Close()) }()
 	out := newPrinter(c.stdout, 0)
 	out.register(client)
-	admin, err := client.AdminHandler(httpadmin.Options{AllowUnauthenticated: *open, Logger: opts.Logger})
+	admin, err := client.AdminHandler(httpadmin.Options{AllowUnauthenticated: *open, Hosts: hosts, Logger: opts.Logger})
 	if err != nil {
 		return fmt.Errorf("%w: %w; set FOGIS_FALLBACK_TOKEN or say --allow-unauthenticated", errUsage, err)
 	}
