@@ -3,9 +3,11 @@ package outbox_test
 import (
 	"bytes"
 	"encoding/binary"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,22 +46,22 @@ func requireSetAside(t testing.TB, path string, image []byte, why string) {
 	t.Helper()
 	require.NoError(t, os.WriteFile(path, image, 0o600))
 	f := openAny(t, path, outbox.Options{})
-	require.NotEmpty(t, f.SetAsideFile())
-	require.Contains(t, f.Notice(), f.SetAsideFile())
-	require.Contains(t, f.Notice(), why)
-	logcheck.Clean(t, "notice", f.Notice())
-	aside, err := os.ReadFile(f.SetAsideFile())
+	require.NotEmpty(t, asideFile(f))
+	require.Contains(t, notice(f), asideFile(f))
+	require.Contains(t, notice(f), why)
+	logcheck.Clean(t, "notice", notice(f))
+	aside, err := os.ReadFile(asideFile(f))
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(image, aside), "the file was changed")
 	require.Empty(t, list(t, f))
 	put(t, f, updates, 1)
 	require.NoError(t, f.Close())
-	f = open(t, path)
+	f = openAny(t, path, outbox.Options{})
 	require.Len(t, list(t, f), 1)
 	require.NoError(t, f.Close())
 }
 
-func TestOpen_foreignFileIsSetAside(t *testing.T) {
+func TestOpen_foreignFileIsAnErrorAndStays(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		image []byte
@@ -83,7 +85,7 @@ func TestOpen_foreignFileIsSetAside(t *testing.T) {
 			}
 			return b.Put([]byte("fogispubsub outbox"), []byte("3"))
 		}), "another version"},
-		"other buckets": {database(t, func(tx *bbolt.Tx) error {
+		"unknown buckets": {database(t, func(tx *bbolt.Tx) error {
 			b, err := tx.CreateBucket([]byte("format"))
 			if err != nil {
 				return err
@@ -92,13 +94,48 @@ func TestOpen_foreignFileIsSetAside(t *testing.T) {
 				return err
 			}
 			return b.Put([]byte("fogispubsub outbox"), []byte("1"))
-		}), "another program"},
+		}), "does not know"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			requireSetAside(t, newPath(t), c.image, c.why)
+			requireForeign(t, c.image, c.why)
 		})
 	}
+}
+
+// requireForeign opens and reads what is no outbox: nothing is written, made or
+// renamed.
+func requireForeign(t testing.TB, image []byte, why string) {
+	t.Helper()
+	path := newPath(t)
+	require.NoError(t, os.WriteFile(path, image, 0o644))
+	require.NoError(t, os.Chmod(path, 0o644))
+	long := time.Now().Add(-time.Hour).Truncate(time.Second)
+	require.NoError(t, os.Chtimes(path, long, long))
+	f, err := outbox.Open(path, outbox.Options{})
+	require.Nil(t, f)
+	require.Contains(t, failure(t, err).Error(), why)
+	_, err = outbox.Read(path)
+	require.Contains(t, failure(t, err).Error(), why)
+	entries, err := os.ReadDir(filepath.Dir(path))
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, fs.FileMode(0o644), info.Mode())
+	require.True(t, info.ModTime().Equal(long), "it was written")
+	now, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(image, now))
+}
+
+// lame is the image of an outbox whose headers are both damaged.
+func lame(t testing.TB) []byte {
+	image, _ := used(t)
+	for _, page := range []int{0, 1} {
+		image[page*os.Getpagesize()+40] ^= 1
+	}
+	return image
 }
 
 // database is the image of a bbolt file that something else made.
@@ -125,8 +162,9 @@ func TestOpen_emptyFileIsNew(t *testing.T) {
 func TestOpen_setsAsideEachUnderItsOwnName(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)
+	image := lame(t)
 	for range 5 {
-		requireSetAside(t, path, []byte("no database, but long enough to have a header; no database, but long enough to have one"), "no database")
+		requireSetAside(t, path, image, "set aside")
 	}
 	names, err := filepath.Glob(path + ".set-aside-*")
 	require.NoError(t, err)
@@ -145,7 +183,7 @@ func TestOpen_changedRecordIsSetAsideAlone(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, image, 0o600))
 	for range 2 { // the second time it is known
 		f := openAny(t, path, outbox.Options{})
-		require.Empty(t, f.SetAsideFile())
+		require.Empty(t, asideFile(f))
 		listed := list(t, f)
 		require.Len(t, listed, len(records))
 		damaged := listed[len(listed)-1]
@@ -177,8 +215,8 @@ func TestOpen_damagedHeaderLosesOneChangeAtMost(t *testing.T) {
 		path := newPath(t)
 		require.NoError(t, os.WriteFile(path, damaged, 0o600))
 		f := openAny(t, path, outbox.Options{})
-		require.Empty(t, f.SetAsideFile())
-		require.Contains(t, f.Notice(), "headers")
+		require.Empty(t, asideFile(f))
+		require.Contains(t, notice(f), "headers")
 		got := list(t, f)
 		if len(got) == len(records) {
 			require.Equal(t, records, got)
@@ -193,10 +231,7 @@ func TestOpen_damagedHeaderLosesOneChangeAtMost(t *testing.T) {
 	}
 	require.Equal(t, 1, undone)
 
-	for _, page := range []int{0, 1} {
-		image[page*os.Getpagesize()+40] ^= 1
-	}
-	requireSetAside(t, newPath(t), image, "headers are damaged")
+	requireSetAside(t, newPath(t), lame(t), "set aside")
 }
 
 // What a page says of itself can hide records that are whole, or make bbolt
@@ -249,7 +284,7 @@ func TestOpen_pageThatLies(t *testing.T) {
 				path := newPath(t)
 				require.NoError(t, os.WriteFile(path, lying, 0o600))
 				f := openAny(t, path, outbox.Options{})
-				if f.SetAsideFile() != "" {
+				if asideFile(f) != "" {
 					aside++
 				} else if f.Stats().Aside == 0 {
 					require.Equal(t, records, list(t, f))
@@ -305,17 +340,25 @@ func TestOpen_anyDamage(t *testing.T) {
 		}
 		require.NoError(rt, os.WriteFile(path, damaged, 0o600))
 		f, err := outbox.Open(path, outbox.Options{Logger: silent})
+		if err != nil && strings.Contains(err.Error(), "not an outbox file") {
+			// Nothing in it says any more that it was one.
+			now, err := os.ReadFile(path)
+			require.NoError(rt, err)
+			require.True(rt, bytes.Equal(damaged, now))
+			return
+		}
 		require.NoError(rt, err)
 		defer f.Close()
 		got := list(t, f)
 		got = slices.DeleteFunc(got, func(r outbox.Record) bool { return r.State == outbox.Damaged })
-		if f.SetAsideFile() != "" {
+		if asideFile(f) != "" {
 			aside++
 			require.Empty(rt, got)
-			require.NoError(rt, os.Remove(f.SetAsideFile()))
+			require.NoError(rt, os.Remove(asideFile(f)))
+			require.NoError(rt, err)
 		} else {
 			whole++
-			if f.Notice() == "" {
+			if notice(f) == "" {
 				require.Len(rt, got, len(records))
 			}
 			require.GreaterOrEqual(rt, len(got)+f.Stats().Aside, len(records)-1)
@@ -363,9 +406,15 @@ func FuzzOpen(f *testing.F) {
 		for _, b := range [][]byte{damaged, patch} {
 			path := newPath(t)
 			require.NoError(t, os.WriteFile(path, b, 0o600))
-			f := openAny(t, path, outbox.Options{})
+			_, _ = outbox.Read(path)
+			f, err := outbox.Open(path, outbox.Options{Logger: silent})
+			if err != nil {
+				require.Contains(t, err.Error(), "outbox file")
+				continue
+			}
 			list(t, f)
 			put(t, f, updates, 9)
+			require.NoError(t, f.Close())
 		}
 	})
 }

@@ -77,7 +77,7 @@ func cure(err error) string {
 	case isDiskFull(err):
 		return "free space on its disk or raise the limit of this user; what the file holds stays"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return "the user of this process must be able to read and write the file, the one beside it with .lock added, and their directory"
+		return "the user of this process must be able to read and write the file and its directory"
 	}
 	return ""
 }

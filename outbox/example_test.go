@@ -22,8 +22,8 @@ func ExampleOpen() {
 		log.Fatal(err)
 	}
 	defer box.Close()
-	if notice := box.Notice(); notice != "" {
-		log.Print(notice)
+	for problem, cure := range box.Problems() {
+		log.Print(problem, ": ", cure)
 	}
 
 	for _, id := range []string{"first", "second"} {

@@ -26,10 +26,7 @@ type File struct {
 	path     string
 	maxBytes int64
 	logger   *slog.Logger
-	lock     *os.File
-	db       *bbolt.DB
-	aside    string
-	notice   string
+	notice   string // what was odd when it was opened
 
 	// token is held by the one that uses the file: a channel and not a mutex,
 	// because it is held over disk I/O. The fields below are its holder's, who
@@ -37,7 +34,12 @@ type File struct {
 	token   chan struct{}
 	closed  bool
 	claimed bool
-	lost    error // why the file cannot be trusted any more
+	db      *bbolt.DB
+	file    *os.File // db's, and its lock
+	size    int64    // it was never shorter
+	removed int64    // bytes of records that were taken away since it was made
+	lost    error    // why the file cannot be trusted any more
+	stuck   bool     // db panicked and may hold its own locks: leave it alone
 
 	mu    sync.Mutex // guards index against its readers; never held over I/O
 	index index
@@ -53,15 +55,6 @@ type Stats struct {
 	Aside      int
 	AsideBytes int64
 }
-
-// SetAsideFile returns the name that Open gave to a damaged file, "" if there
-// was none. Somebody must look at it: messages in it were not sent.
-func (f *File) SetAsideFile() string { return f.aside }
-
-// Notice returns what an operator should know about how Open found the file:
-// that it was set aside, and why, or that its last change may be undone. It is
-// "" when all was in order, which a kill -9 does not change.
-func (f *File) Notice() string { return f.notice }
 
 // Path returns the file's path without symbolic links.
 func (f *File) Path() string { return f.path }
@@ -109,7 +102,10 @@ func (f *File) Close() error {
 		return nil
 	}
 	f.closed = true
-	if err := errors.Join(f.db.Close(), unlock(f.lock)); err != nil {
+	if named, _ := isAt(f.file, f.path); named {
+		_ = os.Remove(f.path + holderSuffix)
+	}
+	if err := f.release(); err != nil {
 		return f.fail("close", err)
 	}
 	return nil
@@ -125,11 +121,34 @@ func (f *File) use(op string, do func() error) error {
 	if f.lost != nil {
 		return f.fail(op, f.lost)
 	}
+	if err := f.check(); err != nil {
+		return f.fail(op, err)
+	}
 	if err := do(); err != nil {
 		return f.fail(op, err)
 	}
 	return nil
 }
+
+// check compares the open file with its path. The token is held.
+func (f *File) check() error {
+	info, err := f.file.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() < f.size {
+		f.distrust(damagef("it was cut to %d bytes by another program and had %d", info.Size(), f.size))
+		return f.lost
+	}
+	f.size = info.Size()
+	named, err := isAt(f.file, f.path)
+	if err == nil && !named {
+		err = errGone
+	}
+	return err
+}
+
+var errGone = errors.New("the file was removed or replaced while it was in use; put it back under its name, or restart to begin a new one: what this one holds is lost then")
 
 // view reads the file. The token is held.
 func (f *File) view(do func(*bbolt.Tx) error) error {
@@ -161,7 +180,7 @@ func (f *File) write(old, fresh []*entry, do func(*bbolt.Tx) error) error {
 			f.index.add(e)
 		}
 	})
-	return nil
+	return f.check() // what was written to a file without a name is lost
 }
 
 // reread learns what became of a change that failed: bbolt's last step can fail
@@ -194,6 +213,7 @@ func (f *File) guard(do func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if recover() != nil { // what it says may quote the file
+			f.stuck = true
 			f.distrust(damagef("its pages contradict each other or cannot be read"))
 			err = f.lost
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/PitchConnect/fogispubsub/internal/logcheck"
@@ -56,7 +57,7 @@ func newPath(t testing.TB) string { return filepath.Join(t.TempDir(), "outbox.db
 func open(t testing.TB, path string) *outbox.File {
 	t.Helper()
 	f := openAny(t, path, outbox.Options{})
-	require.Empty(t, f.Notice())
+	require.Empty(t, notice(f))
 	return f
 }
 
@@ -114,4 +115,21 @@ func failure(t testing.TB, err error) *outbox.Error {
 	require.IsType(t, (*outbox.Error)(nil), err)
 	logcheck.CleanValue(t, "error", err)
 	return err.(*outbox.Error)
+}
+
+// notice is all that an operator is told of a file.
+func notice(f *outbox.File) (text string) {
+	for problem, cure := range f.Problems() {
+		text += problem + " (" + cure + ")"
+	}
+	return text
+}
+
+// asideFile is the last file that was set aside, "" if none was.
+func asideFile(f *outbox.File) string {
+	names, _ := filepath.Glob(f.Path() + ".set-aside-*")
+	if len(names) == 0 {
+		return ""
+	}
+	return slices.Max(names)
 }

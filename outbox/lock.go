@@ -10,70 +10,123 @@ import (
 	"time"
 )
 
-// The lock is the operating system's, on a file of its own, so that it ends
-// with the process whatever ends that, and holds while the outbox's file is
-// looked at, renamed and made anew. It could not be bbolt's lock on that file:
-// who waited for the lock of a file that was renamed meanwhile would have the
-// wrong one.
+// The lock is the operating system's and lies on the file itself, so that it
+// ends with the process whatever ends that, and nobody looks at a file that
+// somebody else uses. Who has it has the file only while the path still leads
+// to it: see hold.
 //
-// The process ID in the file is for people. It is written by the holder alone
-// and is believed only while somebody holds the lock and, where that can be
-// asked, the process lives: what a killed process left there names nobody.
+// A file beside it, of the same name with ".lock" added, tells people who has
+// the file: a process ID and a host. It locks nothing and may be missing. It is
+// written by the holder alone, under another name first, so that a link that
+// lies there is replaced and not followed. It is believed only while somebody
+// has the lock and, where that can be asked, the process lives.
 
 const (
-	lockSuffix = ".lock"
+	holderSuffix = ".lock"
 	// While a new holder has not written its ID yet, it is asked again.
 	lockTries = 10
 	lockPause = 10 * time.Millisecond
+	// How often the path may lead to another file just after it was locked.
+	holdTries = 100
 )
 
-// lock takes the lock for the file of that path. The error is an [*Error] that
-// wraps ErrInUse if somebody else has it.
-func lock(path string) (*os.File, error) {
-	f, err := openLock(path + lockSuffix)
-	if err != nil {
-		return nil, err
+// hold opens the file at path, or makes it, and locks it. The error is an
+// [*Error] that wraps ErrInUse if somebody else has it.
+func hold(path string) (*os.File, error) {
+	for range holdTries {
+		file, err := openOrMake(path)
+		if err != nil {
+			return nil, err
+		}
+		if err := lockFile(file, path); err != nil {
+			_ = file.Close()
+			return nil, err
+		}
+		named, err := isAt(file, path)
+		if err != nil {
+			return nil, errors.Join(err, file.Close())
+		}
+		if named {
+			return file, nil
+		}
+		_ = file.Close() // it was renamed before it was locked
 	}
+	return nil, errors.New("the file is replaced again and again; see which program does that")
+}
+
+// openOrMake opens the file at path and does not follow a link.
+func openOrMake(path string) (*os.File, error) {
+	for range holdTries {
+		file, err := os.OpenFile(path, os.O_RDWR|noFollow, 0)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return file, err
+		}
+		file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|noFollow, fileMode)
+		if !errors.Is(err, fs.ErrExist) {
+			return file, err
+		}
+	}
+	return nil, errors.New("the file is made and removed again and again; see which program does that")
+}
+
+// isAt tells whether the path leads to an open file.
+func isAt(file *os.File, path string) (bool, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return false, err
+	}
+	now, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && os.SameFile(info, now), err
+}
+
+// lockFile takes the lock of a file, without waiting for the one that has it.
+func lockFile(file *os.File, path string) error {
 	for try := 1; ; try++ {
-		err := tryLock(f)
+		err := tryLock(file)
 		if err == nil {
-			break
+			return nil
 		}
 		if !errors.Is(err, ErrInUse) {
-			_ = f.Close()
-			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+			return fmt.Errorf("lock: %w", err)
 		}
-		pid, host := readHolder(f)
+		pid, host := readHolder(path)
 		if pid != 0 || try == lockTries {
-			_ = f.Close()
-			return nil, &Error{Op: "open", Path: path, Err: ErrInUse, PID: pid, Host: host}
+			return &Error{Op: "open", Path: path, Err: ErrInUse, PID: pid, Host: host}
 		}
 		time.Sleep(lockPause)
 	}
-	// Only who cannot open the file needs the ID: without it, as on a full
-	// disk, the lock holds all the same.
+}
+
+// nameHolder tells who has the file. That fails on a full disk, for one, and
+// the lock holds all the same.
+func nameHolder(path string) {
 	host, _ := os.Hostname()
-	if f.Truncate(0) == nil {
-		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+" "+host+"\n"), 0)
+	fresh := path + holderSuffix + ".new"
+	_ = os.Remove(fresh) // of a process that was killed
+	file, err := os.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_EXCL|noFollow, fileMode)
+	if err != nil {
+		return
 	}
-	return f, nil
+	_, err = file.WriteString(strconv.Itoa(os.Getpid()) + " " + host + "\n")
+	if errors.Join(err, file.Close()) != nil || os.Rename(fresh, path+holderSuffix) != nil {
+		_ = os.Remove(fresh)
+	}
 }
 
-// unlock gives the lock back. Closing the file does that too, but not while a
-// process that was just forked from this one still has it open.
-func unlock(f *os.File) error {
-	_ = f.Truncate(0)
-	return errors.Join(release(f), f.Close())
-}
-
-// readHolder returns who says to have the lock; zero if nobody does, or one
+// readHolder returns who says to have the file; zero if nobody does, or one
 // that no longer lives.
-func readHolder(f *os.File) (pid int, host string) {
-	var b [1024]byte
-	n, _ := f.ReadAt(b[:], 0)
-	text, whole := strings.CutSuffix(string(b[:n]), "\n")
+func readHolder(path string) (pid int, host string) {
+	info, err := os.Lstat(path + holderSuffix)
+	if err != nil || !info.Mode().IsRegular() || info.Size() > 1024 {
+		return 0, ""
+	}
+	b, _ := os.ReadFile(path + holderSuffix)
+	text, whole := strings.CutSuffix(string(b), "\n")
 	number, host, _ := strings.Cut(text, " ")
-	pid, err := strconv.Atoi(number)
+	pid, err = strconv.Atoi(number)
 	if !whole || err != nil || pid <= 0 {
 		return 0, ""
 	}
@@ -84,12 +137,4 @@ func readHolder(f *os.File) (pid int, host string) {
 		return 0, ""
 	}
 	return pid, ""
-}
-
-// openLock opens the lock's file, which it makes if need be.
-func openLock(name string) (*os.File, error) {
-	if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "lock", Path: name, Err: errors.New("not a regular file; move it away")}
-	}
-	return os.OpenFile(name, os.O_RDWR|os.O_CREATE, fileMode)
 }

@@ -4,9 +4,12 @@ package outbox
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"syscall"
 )
+
+const noFollow = syscall.O_NOFOLLOW
 
 // tryLock locks f without waiting. The lock belongs to the open file, not to
 // the process, so that a process is held off by itself too.
@@ -30,6 +33,28 @@ func release(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_
 func lives(pid int) bool {
 	err := syscall.Kill(pid, 0)
 	return err == nil || errors.Is(err, syscall.EPERM)
+}
+
+// own makes a file its owner's alone, or refuses it: who else may write it could
+// have put messages into it.
+func own(file *os.File) error {
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != os.Geteuid() {
+		return fmt.Errorf("the file belongs to user %d and this process runs as %d; run it as that user, or change the file's owner", stat.Uid, os.Geteuid())
+	}
+	if info.Mode().Perm()&^fileMode == 0 {
+		return nil
+	}
+	if err := file.Chmod(fileMode); err != nil {
+		return err
+	}
+	if info, err = file.Stat(); err == nil && info.Mode().Perm()&^fileMode != 0 {
+		err = errors.New("others may read the file and its file system knows no permissions; name a file on another one")
+	}
+	return err
 }
 
 // syncDir makes the names in a directory last.

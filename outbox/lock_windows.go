@@ -7,6 +7,8 @@ import (
 	"unsafe"
 )
 
+const noFollow = 0
+
 const (
 	lockFailImmediately = 1
 	lockExclusive       = 2
@@ -14,8 +16,8 @@ const (
 	errLockViolation syscall.Errno = 33
 )
 
-// tryLock locks f without waiting. What is locked is a byte far behind the
-// process ID, which others may so read.
+// tryLock locks f without waiting. What is locked is a byte far behind the end,
+// and not the one that bbolt locks.
 func tryLock(f *os.File) error {
 	where := syscall.Overlapped{Offset: 1<<32 - 1, OffsetHigh: 1<<31 - 1}
 	proc := syscall.NewLazyDLL("kernel32.dll").NewProc("LockFileEx")
@@ -42,6 +44,9 @@ func lives(pid int) bool {
 	_ = p.Release()
 	return true
 }
+
+// own has nothing to do: a file has the rights of its directory here.
+func own(*os.File) error { return nil }
 
 // syncDir has nothing to do: Windows writes names with the files.
 func syncDir(string) error { return nil }

@@ -37,14 +37,15 @@ type Options struct {
 // Open opens the file at path, or makes it, with mode 0600. Its directory must
 // exist. A symbolic link is followed first.
 //
-// A file that is damaged, of another program or of another version is renamed
-// to path + ".set-aside-" + the time in UTC, and a new one begun in its place:
-// [File.SetAsideFile]. All of it is read to know that.
+// A damaged outbox is renamed to path + ".set-aside-" + the time in UTC, and a
+// new one begun in its place; [File.Problems] tells. All of it is read to know
+// that. Single damaged records are set aside within the file. What is no outbox,
+// or one of a newer version, is an error, and stays untouched; so does a file
+// of another user.
 //
 // The error is an [*Error]. It wraps [ErrInUse] if another process has the
 // file; Open does not wait for that one to end, but up to 100 ms for it to give
-// its process ID. A file that cannot be read or written is an error and stays
-// where it is.
+// its process ID.
 func Open(path string, opts Options) (*File, error) {
 	f, err := open(path, opts)
 	if err == nil {
@@ -56,8 +57,8 @@ func Open(path string, opts Options) (*File, error) {
 	return nil, err
 }
 
-func open(path string, opts Options) (_ *File, err error) {
-	path, err = resolve(path)
+func open(path string, opts Options) (*File, error) {
+	path, err := resolve(path)
 	if err != nil {
 		return nil, err
 	}
@@ -68,73 +69,126 @@ func open(path string, opts Options) (_ *File, err error) {
 	if f.maxBytes == 0 {
 		f.maxBytes = DefaultMaxBytes
 	}
-	f.lock, err = lock(path)
-	if err != nil {
+	if err := f.take(); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			_ = unlock(f.lock)
-		}
-	}()
-
-	err = f.load()
-	if found, isDamage := errors.AsType[*damage](err); isDamage {
-		f.aside, err = setAside(path, time.Now())
-		if err != nil {
-			return nil, fmt.Errorf("cannot set the file aside, %s: %w", found.why, err)
-		}
-		f.notice = fmt.Sprintf("the outbox file was set aside as %s and a new one begun: %s", f.aside, found.why)
-		err = f.load()
-	}
-	if err != nil {
-		return nil, err
-	}
+	_ = os.Remove(path + freshSuffix) // of a process that was killed
+	nameHolder(path)
+	f.tidy()
 	return f, nil
 }
 
-// load opens the database and reads its index. The error is a [*damage] if the
-// file is to be set aside; it is closed then.
+// take holds and loads the file, or sets it aside and begins a new one.
+func (f *File) take() (err error) {
+	if f.file, err = hold(f.path); err != nil {
+		return err
+	}
+	err = f.load()
+	if err == nil {
+		return nil
+	}
+	// The old one is held until the new one is, so that nobody comes between.
+	old := &File{file: f.file, db: f.db, stuck: f.stuck}
+	defer func() { _ = old.release() }()
+	found, isDamage := errors.AsType[*damage](err)
+	if !isDamage {
+		return err
+	}
+	name, err := setAside(f.path, time.Now())
+	if err != nil {
+		return fmt.Errorf("cannot set the file aside, %s: %w", found.why, err)
+	}
+	f.logger.Error("the damaged outbox file was set aside", slog.String("path", name), slog.String("err", found.why))
+	f.db, f.lost, f.stuck, f.size, f.index = nil, nil, false, 0, newIndex()
+	if f.file, err = hold(f.path); err != nil {
+		return err
+	}
+	if err := f.load(); err != nil {
+		return errors.Join(err, f.release())
+	}
+	return nil
+}
+
+// release closes the file and gives its lock back.
+func (f *File) release() error {
+	if f.db != nil && !f.stuck {
+		return f.db.Close()
+	}
+	err := errors.Join(release(f.file), f.file.Close())
+	if errors.Is(err, fs.ErrClosed) { // by bbolt, which could not open it
+		err = nil
+	}
+	return err
+}
+
+// load judges a file that is held and reads its index. If the error is a
+// [*damage], the file is to be set aside.
 func (f *File) load() error {
-	lame, err := inspect(f.path)
-	if err != nil {
+	lame, err := judge(f.file)
+	if err != nil && !isDamage(err) {
 		return err
 	}
-	db, err := bbolt.Open(f.path, fileMode, &bbolt.Options{
-		// The lock is ours: only a program that does not know it can have bbolt's.
-		Timeout:      time.Millisecond,
-		FreelistType: bbolt.FreelistMapType,
-		NoStatistics: true,
-	})
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		return ErrInUse
+	info, statErr := f.file.Stat()
+	if statErr != nil {
+		return statErr
+	}
+	// Before a byte is written, or it is renamed; but not if it is foreign.
+	if err != nil || info.Size() == 0 {
+		if err := own(f.file); err != nil {
+			return err
+		}
 	}
 	if err != nil {
 		return err
-	}
-	if err := f.begin(db); err != nil {
-		return errors.Join(err, db.Close())
 	}
 	if lame {
 		f.notice = "one of the outbox file's two headers was damaged: its last change may be undone"
 	}
-	f.db = db
-	return nil
+	return f.guard(func() (err error) {
+		if f.db, err = openDatabase(f.file, false); err != nil {
+			return err
+		}
+		return f.begin()
+	})
+}
+
+// openDatabase lets bbolt use an open file, which it closes with the database.
+func openDatabase(file *os.File, fresh bool) (*bbolt.DB, error) {
+	db, err := bbolt.Open(file.Name(), fileMode, &bbolt.Options{
+		// The lock is ours: only a program that does not know it can have bbolt's.
+		Timeout:      time.Millisecond,
+		FreelistType: bbolt.FreelistMapType,
+		// The list of free pages is written: without it bbolt looks through the
+		// whole file after a write that failed, and ends the process, by a panic
+		// of a goroutine of its own, if a page is damaged.
+		NoFreelistSync: false,
+		NoSync:         fresh,
+		NoGrowSync:     fresh,
+		NoStatistics:   true,
+		OpenFile:       func(string, int, os.FileMode) (*os.File, error) { return file, nil },
+	})
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		return nil, ErrInUse
+	}
+	return db, err
 }
 
 // begin reads the index, or marks a new file as ours.
-func (f *File) begin(db *bbolt.DB) error {
+func (f *File) begin() error {
 	var version string
 	var empty bool
-	err := db.View(func(tx *bbolt.Tx) (err error) {
+	err := f.db.View(func(tx *bbolt.Tx) (err error) {
 		version, empty, err = readFormat(tx)
 		return err
 	})
 	if err != nil {
 		return err
 	}
+	if err := own(f.file); err != nil {
+		return err
+	}
 	if version != formatValue {
-		err := db.Update(func(tx *bbolt.Tx) error {
+		err := f.db.Update(func(tx *bbolt.Tx) error {
 			bucket, err := tx.CreateBucketIfNotExists([]byte(formatBucket))
 			if err != nil {
 				return err
@@ -146,76 +200,27 @@ func (f *File) begin(db *bbolt.DB) error {
 		}
 	}
 	var found []broken
-	err = db.View(func(tx *bbolt.Tx) (err error) {
+	err = f.db.View(func(tx *bbolt.Tx) (err error) {
 		f.index, found, err = readIndex(tx)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	f.db = db
 	if len(found) > 0 {
 		if err := f.quarantine(found, nil); err != nil {
 			return err
 		}
-		f.notice = fmt.Sprintf("%d damaged records of the outbox were set aside", len(found))
 	}
-	if !empty {
-		return nil
-	}
-	return syncDir(filepath.Dir(f.path))
-}
-
-// readFormat tells whose file it is. empty tells that it was never used.
-func readFormat(tx *bbolt.Tx) (version string, empty bool, err error) {
-	if key, _ := tx.Cursor().First(); key == nil {
-		return "", true, nil
-	}
-	format := tx.Bucket([]byte(formatBucket))
-	if format == nil {
-		return "", false, damagef("a database of another program")
-	}
-	switch value := format.Get([]byte(formatKey)); {
-	case value == nil:
-		return "", false, damagef("a database of another program")
-	case string(value) != formatValue && string(value) != formatBefore:
-		return "", false, damagef("of another version than %s", formatValue)
-	default:
-		version = string(value)
-	}
-	return version, false, tx.ForEach(func(name []byte, bucket *bbolt.Bucket) error {
-		if _, _, ok := parseBucketName(name); !ok && string(name) != formatBucket || bucket == nil {
-			return damagef("a database of another program")
+	if empty {
+		if err := syncDir(filepath.Dir(f.path)); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return f.check()
 }
 
-// inspect looks at the file before bbolt does, and closes it to others. No
-// file and an empty one are in order: they are new.
-func inspect(path string) (lame bool, err error) {
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil || info.Size() == 0 {
-		return false, err
-	}
-	lame, err = checkPages(file, info.Size())
-	if err == nil && info.Mode().Perm()&^fileMode != 0 {
-		// Who may use the file without owning it, or on a file system without
-		// modes, cannot change this.
-		_ = file.Chmod(fileMode)
-	}
-	return lame, err
-}
-
-// resolve returns the path without symbolic links, so that the lock and the
+// resolve returns the path without symbolic links, so that the
 // renamed file lie beside the file itself and two names of it are one.
 func resolve(path string) (string, error) {
 	if path == "" {
@@ -254,7 +259,7 @@ func resolve(path string) (string, error) {
 
 // setAside renames a file to a name that is free and returns that.
 func setAside(path string, now time.Time) (string, error) {
-	base := path + ".set-aside-" + now.UTC().Format("20060102T150405.000Z")
+	base := path + asideSuffix + now.UTC().Format("20060102T150405.000Z")
 	name := base
 	for n := 2; ; n++ {
 		// Who has the lock is alone here.

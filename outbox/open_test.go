@@ -35,13 +35,11 @@ func TestOpen_pathThatCannotBe(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	require.NoError(t, os.Symlink(filepath.Join(dir, "nowhere"), filepath.Join(dir, "dangling")))
-	require.NoError(t, os.Mkdir(filepath.Join(dir, "locked.db.lock"), 0o700))
 	for path, cure := range map[string]string{
 		"":                                 "name a file",
 		dir:                                "not a regular file; name a file",
 		filepath.Join(dir, "no", "o.db"):   "make the directory",
 		filepath.Join(dir, "dangling"):     "leads nowhere",
-		filepath.Join(dir, "locked.db"):    "not a regular file; move it away",
 		filepath.Join(dir, "a\x00b"):       "invalid argument",
 		filepath.Join(dir, "dangling", ""): "leads nowhere",
 	} {
@@ -52,22 +50,23 @@ func TestOpen_pathThatCannotBe(t *testing.T) {
 	}
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
-	require.Len(t, entries, 2, "nothing was made: %v", entries)
+	require.Len(t, entries, 1, "nothing was made: %v", entries)
 }
 
 // Only who has the lock looks at the file: of several that start at once on a
 // damaged one, nobody sets the new one aside.
 func TestOpen_atOnceOnADamagedFile(t *testing.T) {
 	t.Parallel()
+	image := lame(t)
 	for range 20 {
 		path := newPath(t)
-		require.NoError(t, os.WriteFile(path, []byte(personal), 0o600))
+		require.NoError(t, os.WriteFile(path, image, 0o600))
 		files := make([]*outbox.File, 6)
 		var wg sync.WaitGroup
 		for i := range files {
 			wg.Go(func() {
 				for files[i] == nil {
-					f, err := outbox.Open(path, outbox.Options{})
+					f, err := outbox.Open(path, outbox.Options{Logger: silent})
 					if err != nil && !errors.Is(err, outbox.ErrInUse) {
 						t.Error(err)
 						return
@@ -84,7 +83,7 @@ func TestOpen_atOnceOnADamagedFile(t *testing.T) {
 		aside, err := filepath.Glob(path + ".set-aside-*")
 		require.NoError(t, err)
 		require.Len(t, aside, 1)
-		require.Len(t, list(t, open(t, path)), len(files))
+		require.Len(t, list(t, openAny(t, path, outbox.Options{})), len(files))
 	}
 }
 

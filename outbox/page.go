@@ -25,6 +25,22 @@ type pages struct {
 
 	head header
 	used map[uint64]bool // pages that were found to be in use
+
+	// visit, if there is one, is given each value with the names of the buckets
+	// around it. What is damaged is passed over then, and counted.
+	visit   func(path [][]byte, key, value []byte)
+	seal    func(name []byte, sequence uint64)
+	path    [][]byte
+	skipped int
+}
+
+// passOver tells whether a damage is only counted.
+func (p *pages) passOver(err error) bool {
+	if p.visit == nil || !isDamage(err) {
+		return false
+	}
+	p.skipped++
+	return true
 }
 
 const (
@@ -185,7 +201,7 @@ func (p *pages) branch(id uint64, b []byte, in bounds, depth int) error {
 	}
 	keys[count] = in.end
 	for i, child := range children {
-		if err := p.tree(child, bounds{keys[i], keys[i+1]}, depth+1); err != nil {
+		if err := p.tree(child, bounds{keys[i], keys[i+1]}, depth+1); err != nil && !p.passOver(err) {
 			return err
 		}
 	}
@@ -213,12 +229,21 @@ func (p *pages) leaf(id uint64, b []byte, in bounds, depth int) error {
 		}
 		switch ne.Uint32(b[at:]) {
 		case 0:
+			if p.visit != nil {
+				p.visit(p.path, key, value)
+			}
 			continue
 		case leafBucket:
 		default:
 			return damagef("page %d is damaged", id)
 		}
-		if err := p.inner(id, value, depth+1); err != nil {
+		p.path = append(p.path, key)
+		if len(value) >= bucketHead && p.seal != nil {
+			p.seal(key, ne.Uint64(value[8:]))
+		}
+		err := p.inner(id, value, depth+1)
+		p.path = p.path[:len(p.path)-1]
+		if err != nil && !p.passOver(err) {
 			return err
 		}
 	}

@@ -135,8 +135,8 @@ func work(args []string) error {
 	if err != nil {
 		return err
 	}
-	if f.Notice() != "" {
-		return errors.New(f.Notice())
+	if notice(f) != "" {
+		return errors.New(notice(f))
 	}
 	for n := from; ; n++ {
 		if err := f.Put(outgoing(updates, n), ""); err != nil {

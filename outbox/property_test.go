@@ -85,7 +85,7 @@ func TestFile_isAListForEachType(t *testing.T) {
 				require.NoError(rt, f.Close())
 				f, err = outbox.Open(path, outbox.Options{MaxBytes: 100_000})
 				require.NoError(rt, err)
-				require.Empty(rt, f.Notice())
+				require.Empty(rt, notice(f))
 			},
 			"": func(rt *rapid.T) {
 				require.Equal(rt, bytes, f.Stats().Bytes)

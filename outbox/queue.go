@@ -121,7 +121,13 @@ func (f *File) First(match func(message.Queued) bool, types ...message.Type) (fi
 }
 
 // body reads the body of a record and checks it.
-func (f *File) body(e *entry) (body []byte, err error) {
+func (f *File) body(e *entry) ([]byte, error) {
+	body, _, err := f.bytes(e)
+	return body, err
+}
+
+// bytes reads the body of a record, and the head that a damaged one had.
+func (f *File) bytes(e *entry) (body, before []byte, err error) {
 	err = f.view(func(tx *bbolt.Tx) error {
 		bucket := tx.Bucket(bucketName(e.Type, e.State))
 		if bucket == nil {
@@ -133,10 +139,13 @@ func (f *File) body(e *entry) (body []byte, err error) {
 		}
 		if err == nil {
 			body = append([]byte{}, found.Body...)
+			if inner := bucket.Bucket(newKey(e.n, bodyPart)); e.State == Damaged {
+				before = append([]byte{}, inner.Get([]byte(headKey))...)
+			}
 		}
 		return err
 	})
-	return body, err
+	return body, before, err
 }
 
 // Mark writes what m says of After, Posted, Refused and Heard. A message that
@@ -185,5 +194,9 @@ func (f *File) Remove(t message.Type, id string) error {
 
 // drop takes a record away for good.
 func (f *File) drop(e *entry) error {
+	if done, err := f.dropByRewriting(e); done {
+		return err
+	}
+	f.removed += int64(e.size)
 	return f.write([]*entry{e}, nil, func(tx *bbolt.Tx) error { return erase(tx, e) })
 }
