@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"log/slog"
 	"net/http"
@@ -85,7 +86,7 @@ func FromEnv(opts Options) (*Client, error) {
 	if getenv == nil {
 		getenv = os.Getenv
 	}
-	cfg, err := config.FromEnv(getenv)
+	cfg, err := config.FromEnvAndFiles(getenv, func(name string) (fs.File, error) { return os.Open(name) })
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
+	"net/url"
 	"time"
 
 	"github.com/PitchConnect/fogispubsub/message"
@@ -47,6 +49,9 @@ type Config struct {
 	// Ineffective names the variables that were set and checked but change
 	// nothing, in the order of the package's table. Only [FromEnv] fills it.
 	Ineffective []string
+	// Exposed names the _FILE variables whose file every user of the computer may
+	// read. Only [FromEnvAndFiles] fills it.
+	Exposed []string
 }
 
 // Redis says where Redis is and how patiently it is treated.
@@ -192,11 +197,36 @@ func (c Config) Channel(t message.Type) string {
 	return name
 }
 
+// fallbackWarnings looks at who can read the token, and at the time that a
+// Publish takes when Redis and the receiver are both down.
+func (c Config) fallbackWarnings() (warnings []string) {
+	u, err := url.Parse(c.Fallback.URL.Reveal())
+	if err != nil || c.Fallback.URL.IsZero() {
+		return nil
+	}
+	ip, _ := netip.ParseAddr(u.Hostname())
+	local := u.Hostname() == "localhost" || ip.IsLoopback()
+	if u.Scheme == "http" && !local && (u.User != nil || !c.Fallback.Token.IsZero()) {
+		warnings = append(warnings, "FOGIS_FALLBACK_URL is http://: whoever can read the network can read the token or password that is sent there; use https://, or a network of your own")
+	}
+	d := c.WithDefaults()
+	if both := d.Redis.ConnectionTimeout + d.Fallback.Timeout; both >= 10*time.Second {
+		warnings = append(warnings, fmt.Sprintf("FOGIS_FALLBACK_TIMEOUT and REDIS_CONNECTION_TIMEOUT: a Publish takes up to %s when Redis and the receiver are both down; together below 10s is usual", both))
+	}
+	return warnings
+}
+
 // Warnings returns what is allowed but looks like a mistake, a sentence each,
 // in the order of the package's table. The limits are those of the first
 // configuration class of the Python services.
 func (c Config) Warnings() []string {
 	var warnings []string
+	if endpoint, err := c.Redis.Endpoint(); err == nil && endpoint.SkipVerify {
+		warnings = append(warnings, "REDIS_URL has ssl_cert_reqs=none: any server can pretend to be Redis and read the password; remove it, or write required")
+	}
+	for _, variable := range c.Exposed {
+		warnings = append(warnings, fmt.Sprintf("%s: every user of this computer may read the file; take the right away (chmod o-r)", variable))
+	}
 	if t := c.Redis.SocketTimeout; t > 30*time.Second {
 		warnings = append(warnings, fmt.Sprintf("REDIS_SOCKET_TIMEOUT is %s: a Redis that hangs is noticed only after that; 30s or less is usual", t))
 	}
@@ -206,6 +236,7 @@ func (c Config) Warnings() []string {
 	if t := c.Redis.HealthCheckInterval; t > 0 && t < 10*time.Second {
 		warnings = append(warnings, fmt.Sprintf("REDIS_HEALTH_CHECK_INTERVAL is %s: every subscriber probes that often; 10s or more is usual", t))
 	}
+	warnings = append(warnings, c.fallbackWarnings()...)
 	if c.Durable.Mode == DurableAuto && (c.ServiceName == "" || c.ServiceName == defaultServiceName) {
 		warnings = append(warnings, "FOGIS_SERVICE_NAME is not set: without a name of its own this process reads no streams, and what comes while it is down is not handled later")
 	}

@@ -11,8 +11,9 @@
 //
 // # Forms
 //
-// White space around a value is dropped, and a variable that is then empty
-// counts as unset.
+// White space around a value is dropped, and so are quotes around it, which
+// Docker hands over as they stand in an env file. A variable that is then empty
+// counts as unset. A password or token in quotes is a fault: they may belong to it.
 //
 //   - A switch is true, 1, yes, y, on or enabled against false, 0, no, n, off
 //     or disabled, in any case. Anything else is a fault: the Python services
@@ -29,6 +30,9 @@
 //	REDIS_PUBSUB_ENABLED            on                         switch; off sends everything by the fallback and subscribes to nothing
 //	REDIS_ENABLED                   on                         switch; the same one under its other name: an explicit off of either wins
 //	REDIS_URL                       redis://fogis-redis:6379   address of a server, a Cluster or Sentinels, see Redis addresses
+//	REDIS_URL_FILE                  none                       path of a file that holds REDIS_URL, see Secrets
+//	REDIS_PASSWORD                  none                       password for an address that has none
+//	REDIS_PASSWORD_FILE             none                       path of a file that holds REDIS_PASSWORD
 //	REDIS_HOST                      fogis-redis                host name or IP address; read only without REDIS_URL
 //	REDIS_PORT                      6379                       1 to 65535; read only without REDIS_URL
 //	REDIS_DB                        0                          0 or more; read only without REDIS_URL; pub/sub ignores it
@@ -47,7 +51,9 @@
 //	REDIS_SYSTEM_ALERTS_CHANNEL     fogis:system:alerts        name
 //	FOGIS_SERVICE_NAME              fogispubsub                name; the source in every message that this process sends
 //	FOGIS_FALLBACK_URL              none                       http:// or https://; where match updates go when Redis did not take them
+//	FOGIS_FALLBACK_URL_FILE         none                       path of a file that holds FOGIS_FALLBACK_URL
 //	FOGIS_FALLBACK_TOKEN            none                       visible ASCII without spaces; bearer token of the fallback, both sides
+//	FOGIS_FALLBACK_TOKEN_FILE       none                       path of a file that holds FOGIS_FALLBACK_TOKEN
 //	FOGIS_FALLBACK_BATCH_SIZE       1                          1 or more; matches in one request to a Python receiver
 //	FOGIS_FALLBACK_TIMEOUT          4.5                        time; how long the fallback goes on without an accepted request
 //	FOGIS_REQUIRE_RECEIVERS         1                          whole number; listeners that must get match updates, 0 means 1, negative: none needed
@@ -97,4 +103,11 @@
 // Passwords and tokens sit in [URL] and [Secret], which hide them in every
 // printed form; Reveal gives the text to whoever dials. Faults describe the
 // shape of a value and never quote it.
+//
+// Each of the four variables that may hold a secret has a sibling that ends in
+// _FILE and names a file to read it from, as Docker and Kubernetes provide them.
+// The file is UTF-8, holds the value alone and at most 64 KiB; one line end at
+// its end is dropped. Both set is a fault. A file that every user of the
+// computer may read is a warning. Programs of your own read files with
+// [FromEnvAndFiles].
 package config

@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"io/fs"
 	"net"
 	"net/netip"
 	"slices"
@@ -16,6 +17,9 @@ var variables = [...]string{
 	"REDIS_PUBSUB_ENABLED",
 	"REDIS_ENABLED",
 	"REDIS_URL",
+	"REDIS_URL_FILE",
+	"REDIS_PASSWORD",
+	"REDIS_PASSWORD_FILE",
 	"REDIS_HOST",
 	"REDIS_PORT",
 	"REDIS_DB",
@@ -34,7 +38,9 @@ var variables = [...]string{
 	"REDIS_SYSTEM_ALERTS_CHANNEL",
 	"FOGIS_SERVICE_NAME",
 	"FOGIS_FALLBACK_URL",
+	"FOGIS_FALLBACK_URL_FILE",
 	"FOGIS_FALLBACK_TOKEN",
+	"FOGIS_FALLBACK_TOKEN_FILE",
 	"FOGIS_FALLBACK_BATCH_SIZE",
 	"FOGIS_FALLBACK_TIMEOUT",
 	"FOGIS_REQUIRE_RECEIVERS",
@@ -49,9 +55,14 @@ var variables = [...]string{
 // FromEnv reads the settings that the package's table names through getenv,
 // usually [os.Getenv], and returns them with their defaults filled in. The
 // error is a [*Error] with every fault, and then the Config is zero. A command
-// line overrides a variable by a getenv of its own.
-func FromEnv(getenv func(string) string) (Config, error) {
-	r := reader{getenv: getenv}
+// line overrides a variable by a getenv of its own. It reads no files: a _FILE
+// variable is a fault, for which see [FromEnvAndFiles].
+func FromEnv(getenv func(string) string) (Config, error) { return FromEnvAndFiles(getenv, nil) }
+
+// FromEnvAndFiles is [FromEnv] that also reads the files of the _FILE variables,
+// through open, usually a function around [os.Open].
+func FromEnvAndFiles(getenv func(string) string, open func(name string) (fs.File, error)) (Config, error) {
+	r := reader{getenv: getenv, open: open}
 	var c Config
 	r.enabled(&c.Redis)
 	c.Redis.URL = r.redisURL()
@@ -70,15 +81,15 @@ func FromEnv(getenv func(string) string) (Config, error) {
 	c.Channels.SystemAlerts = r.text("REDIS_SYSTEM_ALERTS_CHANNEL")
 	c.ServiceName = r.text("FOGIS_SERVICE_NAME")
 
-	c.Fallback.URL = NewURL(r.text("FOGIS_FALLBACK_URL"))
-	c.Fallback.Token = NewSecret(r.text("FOGIS_FALLBACK_TOKEN"))
+	c.Fallback.URL = NewURL(withoutQuotes(r.secret("FOGIS_FALLBACK_URL")))
+	c.Fallback.Token = NewSecret(r.unquoted("FOGIS_FALLBACK_TOKEN"))
 	c.Fallback.BatchSize, _ = r.number("FOGIS_FALLBACK_BATCH_SIZE", 1, wantBatch)
 	c.Fallback.Timeout, _ = r.duration("FOGIS_FALLBACK_TIMEOUT", notZero)
 	c.RequireReceivers = r.requireReceivers()
 	c.Durable = r.durable()
 	c.OutboxPath = r.text("FOGIS_OUTBOX_PATH")
 
-	c.Ineffective = r.ineffective
+	c.Ineffective, c.Exposed = r.ineffective, r.exposed
 	if err := newError(r.allFaults(c)); err != nil {
 		return Config{}, err
 	}
@@ -88,8 +99,11 @@ func FromEnv(getenv func(string) string) (Config, error) {
 // reader collects what is wrong with the variables while it reads them.
 type reader struct {
 	getenv      func(string) string
+	open        func(string) (fs.File, error) // nil: no files
 	faults      []Fault
 	ineffective []string
+	exposed     []string              // variables whose file others may read
+	files       map[string]secretFile // by the variable whose value they hold
 }
 
 // allFaults joins the faults of single values with those that only the whole
@@ -97,6 +111,9 @@ type reader struct {
 func (r *reader) allFaults(c Config) []Fault {
 	faults := r.faults
 	for _, f := range c.faults() {
+		if file, found := r.files[f.Variable]; found {
+			f.Variable, f.Got = file.variable, f.Got+" in "+file.shown()
+		}
 		if !slices.ContainsFunc(faults, func(g Fault) bool { return g.Variable == f.Variable }) {
 			f.Field = ""
 			faults = append(faults, f)
@@ -121,7 +138,11 @@ func (r *reader) unused(variables ...string) {
 	}
 }
 
-func (r *reader) text(variable string) string { return strings.TrimSpace(r.getenv(variable)) }
+// text reads a variable. Docker hands over the quotes of an env file; no value
+// but a secret begins and ends with them.
+func (r *reader) text(variable string) string {
+	return withoutQuotes(strings.TrimSpace(r.getenv(variable)))
+}
 
 // enabled settles whether Redis is used at all. Off wins, so that either of
 // the two old switches still is the way back to HTTP that the guides promise.
@@ -158,18 +179,36 @@ func (r *reader) off(variable string) bool {
 	return set && !on
 }
 
-// redisURL returns REDIS_URL or the URL of its parts. The parts are not even
+// redisURL returns REDIS_URL or the URL of its parts, with REDIS_PASSWORD.
+func (r *reader) redisURL() URL {
+	address := r.addressOfRedis()
+	password := r.unquoted("REDIS_PASSWORD")
+	if password == "" {
+		return NewURL(address)
+	}
+	address, got := withPassword(cmp.Or(address, defaultRedisURL), password)
+	if got != "" {
+		variable := "REDIS_PASSWORD"
+		if file, found := r.files[variable]; found {
+			variable = file.variable
+		}
+		r.faults = append(r.faults, Fault{Variable: variable, Got: got, Want: wantOne})
+	}
+	return NewURL(address)
+}
+
+// addressOfRedis returns "" for the default. The parts are not even
 // checked beside a URL: Kubernetes sets REDIS_PORT to tcp://… for a service
 // that is named redis.
-func (r *reader) redisURL() URL {
+func (r *reader) addressOfRedis() string {
 	parts := []string{"REDIS_HOST", "REDIS_PORT", "REDIS_DB"}
-	if text := r.text("REDIS_URL"); text != "" {
+	if text := withoutQuotes(r.secret("REDIS_URL")); text != "" || r.text("REDIS_URL_FILE") != "" {
 		r.unused(parts...)
-		return NewURL(text)
+		return text
 	}
 	host, port, db := r.text(parts[0]), r.text(parts[1]), r.text(parts[2])
 	if host == "" && port == "" && db == "" {
-		return URL{}
+		return ""
 	}
 	before := len(r.faults)
 	if inner, found := strings.CutPrefix(host, "["); found && strings.HasSuffix(inner, "]") && strings.Contains(inner, ":") {
@@ -186,9 +225,9 @@ func (r *reader) redisURL() URL {
 		r.fault(parts[2], db, "a whole number from 0")
 	}
 	if len(r.faults) > before {
-		return URL{}
+		return ""
 	}
-	return NewURL("redis://" + net.JoinHostPort(host, cmp.Or(port, defaultPort)) + "/" + cmp.Or(db, "0"))
+	return "redis://" + net.JoinHostPort(host, cmp.Or(port, defaultPort)) + "/" + cmp.Or(db, "0")
 }
 
 // isHost takes the letters of host names, with the underscore of Compose

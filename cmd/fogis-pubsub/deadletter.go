@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/PitchConnect/fogispubsub"
-	"github.com/PitchConnect/fogispubsub/config"
 	"github.com/PitchConnect/fogispubsub/durable"
 	"github.com/PitchConnect/fogispubsub/message"
 )
@@ -108,7 +107,7 @@ func (c *command) deadletter(ctx context.Context, args []string) (err error) {
 		return fmt.Errorf("%w: %s which? give IDs, a filter, or --all", errUsage, verb)
 	}
 	opts := c.options(f, map[string]string{"REDIS_DURABLE": "false"})
-	cfg, err := config.FromEnv(opts.Getenv)
+	cfg, err := readSettings(opts.Getenv)
 	if err != nil {
 		return err
 	}

@@ -235,7 +235,7 @@ func (d *deployment) waited(c *container, cure string) (string, string, error) {
 func (d *deployment) services(ctx context.Context) (detail, cure string, err error) {
 	cure = "set REDIS_URL for the services: redis://:<the secret's password>@" + redisService + ":" + redisPort
 	opts := d.options(d.flags, nil)
-	cfg, err := config.FromEnv(opts.Getenv)
+	cfg, err := readSettings(opts.Getenv)
 	if err != nil {
 		return "", "correct the variables", err
 	}
@@ -286,7 +286,7 @@ func (d *deployment) connect(addr string) *redis.Client {
 // endpoint is that of the environment, zero when that is at fault, which the
 // step services tells.
 func (d *deployment) endpoint() config.Endpoint {
-	cfg, err := config.FromEnv(d.options(d.flags, nil).Getenv)
+	cfg, err := readSettings(d.options(d.flags, nil).Getenv)
 	if err != nil {
 		return config.Endpoint{}
 	}

@@ -153,7 +153,7 @@ func TestRedis_realDocker(t *testing.T) {
 	}
 
 	// The example of the services fits the file.
-	t.Setenv("REDIS_PASSWORD", "x")
+	t.Setenv("REDIS_PASSWORD", logcheck.Password) // of the server, so that the commands below take it too
 	example, err := filepath.Abs(filepath.Join("..", "..", "deploy", "services.example.yml"))
 	require.NoError(t, err)
 	out, err := runDocker(t, nil, append(found.compose, "-f", file, "-f", example, "config")...)

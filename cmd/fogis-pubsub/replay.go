@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/PitchConnect/fogispubsub"
-	"github.com/PitchConnect/fogispubsub/config"
 	"github.com/PitchConnect/fogispubsub/durable"
 	"github.com/PitchConnect/fogispubsub/message"
 )
@@ -35,7 +34,7 @@ func (c *command) replay(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	opts := c.options(f, nil)
-	cfg, err := config.FromEnv(opts.Getenv)
+	cfg, err := readSettings(opts.Getenv)
 	if err != nil {
 		return err
 	}
