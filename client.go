@@ -65,6 +65,7 @@ type Client struct {
 	logger     *slog.Logger
 	redis      redis.UniversalClient
 	fallback   *httpfallback.Client
+	watched    *watchedFallback // of the publishing half; nil without a fallback
 	sender     *sender
 	subscriber *subscriber.Subscriber
 	handles    atomic.Bool // a handler is registered
@@ -113,6 +114,10 @@ func New(cfg config.Config, opts Options) (*Client, error) {
 			publishing.Fallback = c.fallback
 		}
 	}
+	if publishing.Fallback != nil {
+		c.watched = &watchedFallback{Fallback: publishing.Fallback}
+		publishing.Fallback = c.watched
+	}
 	if c.redis, err = connect(c.config, opts.Redis); err != nil {
 		return nil, err
 	}
@@ -156,7 +161,7 @@ func (c *Client) report(p publisher.Options, s subscriber.Options) {
 	c.logger.Info("client ready", slog.String("mode", mode), slog.String("group", s.Durable.Group),
 		slog.String("routes", strings.Join(routes, ", ")), slog.String("outbox", outbox))
 	for _, warning := range c.config.Warnings() {
-		c.logger.Warn("a setting is unusual", slog.String("warning", warning))
+		c.logger.Warn("check this setting", slog.String("warning", warning))
 	}
 	if names := c.config.Ineffective; len(names) > 0 {
 		c.logger.Debug("settings are accepted without effect", slog.Any("variables", names))

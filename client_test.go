@@ -305,7 +305,7 @@ func TestClient_settingsWithoutEffect_areSaidOnceAtDebug(t *testing.T) {
 	require.NoError(t, err)
 	defer client.Close()
 	require.Equal(t, 1, log.Count("settings are accepted without effect"))
-	require.Equal(t, 1, log.Count("a setting is unusual"))
+	require.Equal(t, 1, log.Count("check this setting"))
 }
 
 func TestClient_Close_mayBeRepeated(t *testing.T) {

@@ -2,13 +2,16 @@ package fogispubsub
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
 	"github.com/PitchConnect/fogispubsub/config"
 	"github.com/PitchConnect/fogispubsub/durable"
 	"github.com/PitchConnect/fogispubsub/health"
+	"github.com/PitchConnect/fogispubsub/httpfallback"
 	"github.com/PitchConnect/fogispubsub/message"
 	"github.com/PitchConnect/fogispubsub/subscriber"
 )
@@ -119,7 +122,11 @@ func (c *Client) fallbackHealth(ctx context.Context) []health.Check {
 	check := health.Check{Name: health.NameFallback, Status: health.Healthy}
 	began := time.Now()
 	if err := c.fallback.Check(ctx); err != nil {
-		check.Find(health.Unhealthy, err.Error(), "check FOGIS_FALLBACK_URL and its server: nothing but Redis carries updates now")
+		cure := "check FOGIS_FALLBACK_URL and its server: nothing but Redis carries updates now"
+		if e, ok := errors.AsType[*httpfallback.Error](err); ok && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden) {
+			cure = "set FOGIS_FALLBACK_TOKEN to the receiver's token: nothing but Redis carries updates now"
+		}
+		check.Find(health.Unhealthy, err.Error(), cure)
 	} else {
 		check.Elapsed = time.Since(began)
 	}
@@ -131,7 +138,7 @@ func (c *Client) ownHealth() (checks []health.Check) {
 	stats := c.sender.stats()
 	publishing := health.Check{Name: "publisher", Status: health.Healthy, Details: map[string]any{"waiting_in_outbox": stats.Waiting, "failed": stats.Failed}}
 	if stats.BreakerOpen {
-		publishing.Find(health.Degraded, "publishing has left Redis out since "+stats.BreakerSince.UTC().Format(time.RFC3339)+", because it failed", "it is asked again every second")
+		publishing.Find(health.Degraded, "circuit breaker open since "+stats.BreakerSince.UTC().Format(time.RFC3339)+": Redis failed", "Redis is retried every second")
 	}
 	if stats.Degraded {
 		publishing.Find(health.Degraded, "the server has no streams: messages are published only", "use Redis 7 or later")
@@ -139,10 +146,17 @@ func (c *Client) ownHealth() (checks []health.Check) {
 	if err := c.sender.openProblem(); err != nil {
 		publishing.Find(health.Degraded, "the outbox is not opened: "+err.Error(), "until it is, Publish returns an error")
 	}
+	if at, err := c.watched.problem(); err != nil {
+		publishing.Find(health.Degraded, fmt.Sprintf("the fallback did not take its last message (%s): %v", at.UTC().Format(time.RFC3339), err), "until it takes one, only Redis and the outbox carry updates")
+	}
 	if stats.Waiting > 0 {
 		publishing.Find(health.Degraded, fmt.Sprintf("%d messages wait in the outbox", stats.Waiting), "they go out in order when Redis is back; fogis-pubsub outbox list")
 	}
-	checks = append(checks, publishing)
+	settings := health.Check{Name: "settings", Status: health.Healthy}
+	for _, warning := range c.config.Warnings() {
+		settings.Find(health.Healthy, warning, "") // a note: it may be meant so
+	}
+	checks = append(checks, publishing, settings)
 	status := c.Status()
 	if status.State == subscriber.StateStopped {
 		return checks // Run does not run: nothing is to be subscribed

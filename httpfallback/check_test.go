@@ -45,8 +45,13 @@ func TestClient_Check(t *testing.T) {
 
 func TestClient_Check_handler(t *testing.T) {
 	t.Parallel()
-	h := handler(t, receiver(nil), httpfallback.HandlerOptions{Token: config.NewSecret(token)})
-	require.NoError(t, client(t, serve(t, h), httpfallback.Options{}).Check(t.Context()))
+	url := serve(t, handler(t, receiver(nil), httpfallback.HandlerOptions{Token: config.NewSecret(token)}))
+	require.NoError(t, client(t, url, httpfallback.Options{Token: config.NewSecret(token)}).Check(t.Context()))
+	for _, wrong := range []config.Secret{{}, config.NewSecret("guess")} {
+		err := client(t, url, httpfallback.Options{Token: wrong}).Check(t.Context())
+		require.ErrorContains(t, err, "token", "a POST would be refused")
+		require.Equal(t, http.StatusUnauthorized, failed(t, err).Status)
+	}
 }
 
 func TestClient_Check_pythonCalendar(t *testing.T) {

@@ -55,7 +55,8 @@ type HandlerOptions struct {
 //	400  no JSON object, no list "matches", or an invalid message
 //	401  no token, or another one
 //	403  sent by a browser for a page of another origin
-//	405  another method; OPTIONS tells what is accepted
+//	405  another method; OPTIONS tells what is accepted, and by WWW-Authenticate
+//	     that a POST of the same caller would be a 401
 //	413  longer than the limit
 //	415  the Content-Type is not application/json, nor ends in +json
 //	422  a part of a message: send it whole
@@ -124,6 +125,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch {
 	case req.Method == http.MethodOptions:
 		w.Header().Set("Allow", allowed)
+		if !h.authorized(req) { // answered all the same: a client asks here for the form
+			w.Header().Set("WWW-Authenticate", "Bearer")
+		}
 		w.WriteHeader(http.StatusNoContent)
 	case req.Method != http.MethodPost:
 		w.Header().Set("Allow", allowed)
