@@ -17,26 +17,32 @@ type SystemAlert struct {
 // MessageType implements [Payload].
 func (SystemAlert) MessageType() Type { return TypeSystemAlert }
 
-// Validate refuses an empty alert type and invalid details.
+// Validate refuses an empty alert type, a name of more than 256 bytes and
+// invalid or too many details.
 func (a SystemAlert) Validate() error {
-	if a.AlertType == "" {
-		return refuse("payload.alert_type", "missing")
-	}
-	if err := checkText("payload.alert_type", a.AlertType); err != nil {
-		return err
-	}
-	if err := checkText("payload.severity", a.Severity); err != nil {
+	if err := a.checkNames(); err != nil {
 		return err
 	}
 	if err := checkText("payload.message", a.Message); err != nil {
 		return err
 	}
-	return checkValues("payload.details", a.Details)
+	if err := checkValues("payload.details", a.Details); err != nil {
+		return err
+	}
+	var t tally
+	if t.values(a.Details); t.fits() {
+		return nil
+	}
+	_, err := findDetails(a.appendPayload(nil, &Header{})) // as a reader would see it
+	return err
 }
 
 // read fills a from a payload, or from a whole message that has none.
 func (a *SystemAlert) read(payload span) error {
-	f := findDetails(payload)
+	f, err := findDetails(payload)
+	if err != nil {
+		return err
+	}
 	for _, field := range []struct {
 		key  string
 		raw  span
@@ -58,10 +64,17 @@ func (a *SystemAlert) read(payload span) error {
 	if f.event != "" {
 		a.fromEvent(f.event)
 	}
+	return a.checkNames()
+}
+
+func (a *SystemAlert) checkNames() error {
 	if a.AlertType == "" {
 		return refuse("payload.alert_type", "missing")
 	}
-	return nil
+	if err := checkName("payload.alert_type", a.AlertType); err != nil {
+		return err
+	}
+	return checkName("payload.severity", a.Severity)
 }
 
 // fromEvent reads what a system.error event says in its data.

@@ -47,9 +47,22 @@ const (
 // unknownMatch is what the Python publisher writes for a missing match ID.
 const unknownMatch = "unknown"
 
+// viewed is c, with its view read if it was made from its JSON alone.
+func (c *Change) viewed() *Change {
+	if c.Raw == nil || c.Category != "" || c.Priority != "" || checkObject(c.Raw, aroundChange) != nil {
+		return c
+	}
+	seen, view := new(Change), roomFor(len(c.Raw))
+	seen.read(c.Raw, nil, &view)
+	return seen
+}
+
+// urgent is the publisher's rule for its flag.
+func (c *Change) urgent() bool { return c.Priority == PriorityCritical || c.Priority == PriorityHigh }
+
+// highPriority is urgent, or the calendar's rule, which goes by the category.
 func (c *Change) highPriority() bool {
-	switch c.Priority {
-	case PriorityCritical, PriorityHigh:
+	if c.urgent() {
 		return true
 	}
 	switch c.Category {
@@ -62,7 +75,7 @@ func (c *Change) highPriority() bool {
 
 // read fills c from a valid object. Where both forms' keys are there, the
 // production one counts.
-func (c *Change) read(raw span, zone *time.Location) {
+func (c *Change) read(raw span, zone *time.Location, view *room) {
 	*c = Change{Raw: raw}
 	var other Change
 	w := walk(raw)
@@ -79,7 +92,7 @@ func (c *Change) read(raw span, zone *time.Location) {
 		case "priority":
 			c.Priority = w.string()
 		case "affected_stakeholders":
-			c.Affected = readStrings(&w)
+			c.Affected = readStrings(&w, view)
 		case "field_name":
 			c.Field = w.string()
 		case "field":
@@ -115,14 +128,18 @@ func (c *Change) read(raw span, zone *time.Location) {
 }
 
 // readStrings reads a list's strings.
-func readStrings(w *walker) []string {
+func readStrings(w *walker, view *room) []string {
 	if w.first() != '[' {
 		return nil
 	}
 	var list []string
 	for outer := w.enter(); w.within(outer); {
-		if w.first() == '"' {
-			list = append(list, w.string())
+		if w.first() != '"' {
+			continue
+		}
+		var ok bool
+		if list, ok = grow(list, 1, w, view); ok {
+			list[len(list)-1] = w.string()
 		}
 	}
 	return list

@@ -195,7 +195,7 @@ func TestDecode_ofKeysThatComeTwiceTheLastCounts(t *testing.T) {
 		`{"type":"match_updates","payload":{"matches":[{},{}],"matches":null}}`:                           0,
 		`{"type":"match_updates","payload":{"matches":null,"matches":[{}]}}`:                              1,
 		`{"matches":[1],"matches":[{},{}]}`:                                                               2,
-		`{"type":"system_alert","type":"match_updates","payload":5,"payload":{"matches":[{}]}}`:           1,
+		`{"type":"match_updates","typ\u0065":"match_updates","payload":5,"payload":{"matches":[{}]}}`:     1,
 		`{"event_type":"matches.all","data":[{},{}],"data":{"matches":[{}]}}`:                             1,
 		`{"type":"match_updates","matches":[{},{},{}],"payload":{"metadata":{}}}`:                         3,
 		`{"type":"match_updates","matches":[{},{},{}],"payload":{"matches":[{}]}}`:                        1,
@@ -308,7 +308,7 @@ func TestDecode_bounds(t *testing.T) {
 	_, err = message.Decoder{MaxBytes: 11}.Decode([]byte(`{"type":"x"}`))
 	require.ErrorIs(t, err, message.ErrInvalid)
 	_, err = message.Decoder{MaxBytes: 10}.Decode([]byte(`{"type":"x"}`))
-	require.EqualError(t, err, "invalid message: has 12 bytes, more than the 10 allowed: send fewer matches in one message, or raise Decoder.MaxBytes")
+	require.EqualError(t, err, "invalid message: has 12 bytes, more than the 10 allowed: send less in one message, or raise MaxMessageBytes of publisher and subscriber")
 }
 
 func TestDecoder_Zone(t *testing.T) {

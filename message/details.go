@@ -15,15 +15,18 @@ type details struct {
 	all                                  map[string]json.RawMessage
 }
 
-func findDetails(payload span) details {
+func findDetails(payload span) (details, error) {
 	var f details
+	view := roomFor(len(payload))
 	var inner span
 	var innerText string
 	put := func(key string, value span) {
 		if f.all == nil {
 			f.all = make(map[string]json.RawMessage)
 		}
-		f.all[key] = value
+		if view.take(1, entryBytes) {
+			f.all[key] = value
+		}
 	}
 	metadata := span(nil)
 	w := walk(payload)
@@ -62,7 +65,7 @@ func findDetails(payload span) details {
 	default:
 		put("details", inner)
 	}
-	return f
+	return f, view.err("payload.details")
 }
 
 // appendValues writes an object with its keys in order.

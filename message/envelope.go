@@ -3,18 +3,14 @@ package message
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
-// Default bounds of a [Decoder].
-const (
-	DefaultMaxBytes = 8 << 20
-	DefaultMaxDepth = 500
-)
-
 // Decoder holds the bounds of decoding. The zero value is ready to use; a
-// Decoder may be used by several goroutines. A list of more than 50 000
-// matches or changes is refused whatever the bounds.
+// Decoder may be used by several goroutines. Whatever the bounds, more
+// than 50 000 matches or changes are refused, and a name of more than 256 bytes:
+// an ID, a source, a type, a version, a status.
 type Decoder struct {
 	// MaxBytes is the largest message in bytes. Zero: DefaultMaxBytes;
 	// negative: no bound.
@@ -50,10 +46,13 @@ type Envelope struct {
 // the field. It never panics, whatever the bytes. The envelope keeps data
 // alive; data must not change afterwards.
 //
-// Of keys that occur twice the last one counts, as in Python.
+// Of keys that occur twice the last one counts, as in Python. Two types that
+// differ are refused: a reader that looks at the first alone would take the
+// message for another one.
 func (d Decoder) Decode(data []byte) (*Envelope, error) {
 	if max := d.maxBytes(); max >= 0 && len(data) > max {
-		return nil, refusef("", "has %d bytes, more than the %d allowed: send fewer matches in one message, or raise Decoder.MaxBytes", len(data), max)
+		return nil, &refusal{kind: ErrTooLarge, why: fmt.Sprintf(
+			"has %d bytes, more than the %d allowed: send less in one message, or raise MaxMessageBytes of publisher and subscriber", len(data), max)}
 	}
 	if isProbeText(data) {
 		return nil, ErrProbe

@@ -10,6 +10,11 @@ var (
 	// sent. The same bytes will be refused again: do not retry.
 	ErrInvalid = errors.New("invalid message")
 
+	// ErrTooLarge is wrapped by a refusal for the number of bytes or of elements.
+	// It wraps [ErrInvalid]. Less in one message, or a larger bound on both sides,
+	// is the cure.
+	ErrTooLarge = fmt.Errorf("%w: too large", ErrInvalid)
+
 	// ErrRefused is wrapped when a receiver refuses a message for good: it would
 	// refuse the same bytes again, so repeating them is of no use. A refusal that
 	// a later attempt can overcome does not wrap it, nor does one that says
@@ -31,6 +36,7 @@ var (
 type refusal struct {
 	path string // "payload.matches[3]"; "" for the message as a whole
 	why  string
+	kind error // nil for ErrInvalid alone
 }
 
 func (r *refusal) Error() string {
@@ -40,7 +46,12 @@ func (r *refusal) Error() string {
 	return ErrInvalid.Error() + ": " + r.path + ": " + r.why
 }
 
-func (r *refusal) Unwrap() error { return ErrInvalid }
+func (r *refusal) Unwrap() error {
+	if r.kind != nil {
+		return r.kind
+	}
+	return ErrInvalid
+}
 
 // within puts the part of a message that err is about under path.
 func within(path string, err error) error {
@@ -49,11 +60,11 @@ func within(path string, err error) error {
 	case !ok:
 		return err
 	case r.path == "":
-		return &refusal{path: path, why: r.why}
+		return &refusal{path: path, why: r.why, kind: r.kind}
 	case r.path[0] == '[':
-		return &refusal{path: path + r.path, why: r.why}
+		return &refusal{path: path + r.path, why: r.why, kind: r.kind}
 	}
-	return &refusal{path: path + "." + r.path, why: r.why}
+	return &refusal{path: path + "." + r.path, why: r.why, kind: r.kind}
 }
 
 func refuse(path, why string) error { return &refusal{path: path, why: why} }

@@ -26,21 +26,43 @@ func (c *clockParts) kickoff(tid string) time.Time {
 	if t := parseDateMillis(tid); !t.IsZero() {
 		return t
 	}
+	if len(tid) >= len("100000000000") && digits(tid, 0) == len(tid) { // as seconds it would be after the year 5000
+		millis, _ := strconv.ParseInt(tid, 10, 64)
+		return swedish(millis)
+	}
 	if t := localTime(tid); !t.IsZero() {
 		return t
 	}
 	fill(&c.date, c.otherDate)
 	fill(&c.time, c.otherTime)
 	fill(&c.time, tid) // "19:00" in the simple form
+	c.time = clock(c.time)
 	if t := localTime(c.date + " " + c.time); !t.IsZero() {
 		return t
 	}
 	for _, both := range []string{c.both, c.otherBoth} {
-		if t := localTime(strings.Replace(both, ", ", " ", 1)); !t.IsZero() {
+		date, rest, _ := strings.Cut(strings.Replace(both, ", ", " ", 1), " ")
+		if t := localTime(date + " " + clock(rest)); !t.IsZero() {
 			return t
 		}
 	}
 	return time.Time{}
+}
+
+// clock writes a time of day that people have written, 9:00 or 19.00, as 09:00 or
+// 19:00. Anything else stays as it is.
+func clock(text string) string {
+	n := digits(text, 0)
+	if n < 1 || n > 2 || n == len(text) || text[n] != ':' && text[n] != '.' || digits(text, n+1) != n+3 {
+		return text
+	}
+	if n == 1 {
+		text, n = "0"+text, 2
+	}
+	if text[n] == '.' {
+		text = text[:n] + ":" + text[n+1:]
+	}
+	return text
 }
 
 // localTime reads a time that is Swedish unless it names its zone.

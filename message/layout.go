@@ -13,6 +13,7 @@ type layout struct {
 	schema                         span
 	seq, part, after               span
 	test, stream, repeat           bool
+	typed, twoTypes                bool
 
 	whole   contents // the message itself, for the forms without payload
 	payload contents
@@ -44,6 +45,9 @@ func (l *layout) read(s *scanner) error {
 	begin := s.space(0)
 	if begin == len(s.data) {
 		return refuse("", "is empty")
+	}
+	if isUTF16(s.data) {
+		return refuse("", whyUTF16)
 	}
 	end := 0
 	if s.data[begin] == '{' {
@@ -81,7 +85,14 @@ func (l *layout) member(s *scanner, key []byte, at int) int {
 	case "version":
 		part = &l.version
 	case "type":
-		part = &l.typ
+		was := l.typ
+		end := s.value(at, 1)
+		if end > 0 {
+			l.typ = present(s.data[at:end:end])
+			l.twoTypes = l.twoTypes || l.typed && typeOf(was) != typeOf(l.typ)
+			l.typed = true
+		}
+		return end
 	case "event_type":
 		part = &l.event
 	case "schema_version":
@@ -184,12 +195,22 @@ func (l *layout) fill(e *Envelope) error {
 		if head.raw != nil && !isText(head.raw) {
 			return wantError(head.key, "a string", head.raw)
 		}
+		if isLong(head.raw) {
+			return refuse(head.key, whyLong)
+		}
 	}
 	h := &e.Header
 	var room [192]byte
-	heads := string(append(append(append(room[:0], l.id...), l.timestamp...), l.seq...)) // at one allocation
-	id, rest := heads[:len(l.id)], heads[len(l.id):]
+	heads := append(append(room[:0], l.id...), l.timestamp...)
+	if len(l.seq) <= maxName { // else it would be kept with the ID
+		heads = append(heads, l.seq...)
+	}
+	text := string(heads) // at one allocation
+	id, rest := text[:len(l.id)], text[len(l.id):]
 	timestamp, seq := rest[:len(l.timestamp)], rest[len(l.timestamp):]
+	if seq == "" {
+		seq = string(l.seq)
+	}
 	h.ID = textOf(id)
 	if h.ID == "" {
 		h.ID, h.IDGenerated = NewID(), true
@@ -198,8 +219,14 @@ func (l *layout) fill(e *Envelope) error {
 	h.Version = wellKnown(l.version)
 	h.Timestamp = parseTimestamp(textOf(timestamp), e.zone)
 	h.Seq, h.Part, h.Stream, h.Repeat = readSeq(l.seq, seq), readPart(l.part), l.stream, l.repeat
+	if len(h.Seq.Epoch) > maxName {
+		return refuse("seq.epoch", whyLong)
+	}
 	if isText(l.after) {
 		h.After = textOf(l.after)
+		if len(h.After) > maxName {
+			return refuse("after", whyLong)
+		}
 	}
 	if err := l.findType(e); err != nil {
 		return err
@@ -210,6 +237,9 @@ func (l *layout) fill(e *Envelope) error {
 	schema := l.schema
 	if schema == nil && isText(l.payload.schema) {
 		schema = l.payload.schema
+		if isLong(schema) {
+			return refuse("payload.schema_version", whyLong)
+		}
 	}
 	h.SchemaVersion = wellKnown(schema)
 	if h.Type != TypeMatchUpdates {
@@ -223,6 +253,12 @@ func (l *layout) fill(e *Envelope) error {
 // findType reads the type, or tells it from the form.
 func (l *layout) findType(e *Envelope) error {
 	switch {
+	case l.twoTypes:
+		return refuse("type", "stands twice, with different values")
+	case isLong(l.typ):
+		return refuse("type", whyLong)
+	case isLong(l.event):
+		return refuse("event_type", whyLong)
 	case l.typ != nil && l.typ[0] != '"':
 		return wantError("type", "a string", l.typ)
 	case l.event != nil && l.event[0] != '"':
@@ -319,6 +355,19 @@ func (c *contents) check() error {
 		return wantError(under(c.path, "metadata"), "an object", c.metadata)
 	}
 	return nil
+}
+
+// isUTF16 recognises the form in which some shells write files. No JSON begins
+// like that.
+func isUTF16(data []byte) bool {
+	if len(data) < 2 {
+		return false
+	}
+	switch [2]byte(data) {
+	case [2]byte{0xff, 0xfe}, [2]byte{0xfe, 0xff}, [2]byte{'{', 0}, [2]byte{0, '{'}, [2]byte{'[', 0}, [2]byte{0, '['}:
+		return true
+	}
+	return false
 }
 
 // isText tells whether raw is a string or a number.

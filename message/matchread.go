@@ -16,8 +16,9 @@ func ParseMatch(raw []byte) (Match, error) {
 	if value[0] != '{' {
 		return m, wantError("match", "an object", value)
 	}
-	m.read(value)
-	return m, nil
+	view := roomFor(len(value))
+	m.read(value, &view)
+	return m, view.err("match")
 }
 
 // ParseMatches reads a JSON array of matches. null is an empty one.
@@ -37,12 +38,27 @@ func ParseMatches(array []byte) ([]Match, error) {
 	if end < 0 {
 		return nil, within("matches", s.err())
 	}
-	matches := make([]Match, len(spans))
+	view := roomFor(len(list))
 	for n, raw := range spans {
 		if raw[0] != '{' {
 			return nil, wantError(at("matches", n), "an object", raw)
 		}
-		matches[n].read(raw)
+	}
+	matches, err := readMatches(spans, &view)
+	return matches, within("matches", err)
+}
+
+// readMatches reads the objects of a list of matches.
+func readMatches(spans []span, view *room) ([]Match, error) {
+	if !view.take(len(spans), matchBytes) {
+		return nil, view.err("")
+	}
+	matches := make([]Match, len(spans))
+	for n, raw := range spans {
+		matches[n].read(raw, view)
+		if view.usedUp() {
+			return nil, view.err(at("", n))
+		}
 	}
 	return matches, nil
 }
@@ -67,6 +83,7 @@ func mended(raw []byte) (span, error) {
 // matchReader gathers what a match may say in more than one place.
 type matchReader struct {
 	*Match
+	view  room
 	other Match // the second-best spellings
 	tid   string
 	clock clockParts
@@ -80,14 +97,15 @@ type matchReader struct {
 
 // read fills m from a valid object. A value of an unexpected type leaves its
 // field empty.
-func (m *Match) read(raw span) {
+func (m *Match) read(raw span, view *room) {
 	*m = Match{Raw: raw}
-	r := matchReader{Match: m}
+	r := matchReader{Match: m, view: *view}
 	w := walk(raw)
 	for w.next() {
 		r.member(&w)
 	}
 	r.finish()
+	*view = r.view
 }
 
 // member reads one member of a match, whichever form it belongs to.
@@ -143,9 +161,9 @@ func (r *matchReader) member(w *walker) {
 	case "arslutresultat":
 		r.Completed = w.bool()
 	case "domaruppdraglista":
-		r.assigned = readOfficials(w)
+		r.assigned = readOfficials(w, &r.view)
 	case "kontaktpersoner":
-		r.Contacts = readContacts(w)
+		r.Contacts = readContacts(w, &r.view)
 
 	// The simple form, its oldest producer, the integration tests.
 	case "hemmalag", "home_team":
@@ -173,7 +191,7 @@ func (r *matchReader) member(w *walker) {
 	case "fjarde":
 		r.simple[3].Name = w.string()
 	case "assistant_referees":
-		r.assistants = readOfficials(w)
+		r.assistants = readOfficials(w, &r.view)
 
 	// The structured forms, and the simplified one.
 	case "match_id":
@@ -197,9 +215,9 @@ func (r *matchReader) member(w *walker) {
 	case "status":
 		r.status(w)
 	case "referees":
-		r.referees = readOfficials(w)
+		r.referees = readOfficials(w, &r.view)
 	case "team_contacts":
-		r.contacts = readContacts(w)
+		r.contacts = readContacts(w, &r.view)
 	}
 }
 
@@ -348,7 +366,16 @@ func fill[T comparable](value *T, other T) {
 // named are the officials of the forms that give each role a key.
 func (r *matchReader) named() []Official {
 	roles := [4][2]string{{"Huvuddomare", "Dom"}, {"Assisterande 1", "AD1"}, {"Assisterande 2", "AD2"}, {"Fjärdedomare", "4:e dom"}}
-	var list []Official
+	n := len(r.assistants)
+	for i := range r.simple {
+		if r.simple[i].Name != "" {
+			n++
+		}
+	}
+	if n == 0 || !r.view.take(n, officialBytes) {
+		return nil
+	}
+	list := make([]Official, 0, n)
 	for i, o := range r.simple {
 		if o.Name == "" {
 			continue

@@ -15,8 +15,9 @@ type MatchUpdates struct {
 	// HasChanges is nil when the message does not say. Sent as true when nil.
 	// It never filters: a message that says false reaches the handler.
 	HasChanges *bool
-	// HighPriorityFlag is the publisher's own flag; [MatchUpdates.HighPriority]
-	// is the rule to act on, and what is sent.
+	// HighPriorityFlag is the publisher's own flag. It is sent as true also when
+	// a change has priority critical or high. [MatchUpdates.HighPriority] is the
+	// rule to act on.
 	HighPriorityFlag bool
 	// Summary counts the changes, as [Summarize] does.
 	Summary ChangeSummary
@@ -46,7 +47,20 @@ func (m MatchUpdates) HighPriority() bool {
 		return true
 	}
 	for i := range m.Changes {
-		if m.Changes[i].highPriority() {
+		if m.Changes[i].viewed().highPriority() {
+			return true
+		}
+	}
+	return false
+}
+
+// urgent tells what is sent as high_priority.
+func (m *MatchUpdates) urgent() bool {
+	if m.HighPriorityFlag {
+		return true
+	}
+	for i := range m.Changes {
+		if m.Changes[i].viewed().urgent() {
 			return true
 		}
 	}
@@ -54,34 +68,40 @@ func (m MatchUpdates) HighPriority() bool {
 }
 
 // read fills m from what was found in a payload.
-func (m *MatchUpdates) read(found *contents, zone *time.Location) error {
+func (m *MatchUpdates) read(found *contents, zone *time.Location, view *room) error {
 	m.HighPriorityFlag = len(found.high) > 0 && found.high[0] == 't'
-	m.Matches = make([]Match, len(found.matches))
-	for i, raw := range found.matches {
-		m.Matches[i].read(raw)
+	var err error
+	if m.Matches, err = readMatches(found.matches, view); err != nil {
+		return within(under(found.path, "matches"), err)
 	}
 	if found.changes != nil {
 		path, n := under(found.path, "detailed_changes"), 0
 		for w := walkRaw(found.changes); w.step(); n++ {
-			if n == maxElements {
-				return refuse(path, whyMany)
+			if n == fewElements && n+w.rest() > maxElements {
+				return &refusal{path: path, why: whyMany, kind: ErrTooLarge}
 			}
 			switch w.first() {
 			case '{':
-				var c Change
-				c.read(w.value(), zone)
-				m.Changes = append(m.Changes, c)
+				var ok bool
+				if m.Changes, ok = grow(m.Changes, 1, &w, view); ok {
+					m.Changes[len(m.Changes)-1].read(w.value(), zone, view)
+				}
+				if view.usedUp() {
+					return view.err(path)
+				}
 			case 'n': // as good as missing
 			default:
 				return wantError(at(path, n), "an object", w.value())
 			}
 		}
 	}
-	m.readMetadata(found.metadata, zone)
+	if m.readMetadata(found.metadata, zone, view); view.usedUp() {
+		return view.err(under(found.path, "metadata"))
+	}
 	return nil
 }
 
-func (m *MatchUpdates) readMetadata(raw span, zone *time.Location) {
+func (m *MatchUpdates) readMetadata(raw span, zone *time.Location, view *room) {
 	w := walk(raw)
 	for w.next() {
 		switch w.key {
@@ -96,6 +116,9 @@ func (m *MatchUpdates) readMetadata(raw span, zone *time.Location) {
 		default:
 			if m.Metadata == nil {
 				m.Metadata = make(map[string]json.RawMessage)
+			}
+			if !view.take(1, entryBytes) {
+				return
 			}
 			m.Metadata[w.key] = w.value()
 		}

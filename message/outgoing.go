@@ -1,9 +1,7 @@
 package message
 
 import (
-	"bytes"
 	"crypto/rand"
-	"encoding/json"
 	"strconv"
 	"time"
 
@@ -105,14 +103,11 @@ func (h *Header) validate() error {
 	for _, field := range [][2]string{
 		{"message_id", h.ID}, {"source", h.Source}, {"type", string(h.Type)}, {"seq.epoch", h.Seq.Epoch},
 	} {
-		if err := checkText(field[0], field[1]); err != nil {
+		if err := checkName(field[0], field[1]); err != nil {
 			return err
 		}
 	}
-	if y := h.Timestamp.UTC().Year(); y < 1 || y > 9999 {
-		return refuse("timestamp", "the year lies outside 1 to 9999")
-	}
-	return nil
+	return checkTime("timestamp", h.Timestamp.Time)
 }
 
 // appendHead writes everything before the payload; the object stays open.
@@ -166,7 +161,7 @@ func (m MatchUpdates) appendPayload(dst []byte, h *Header) []byte {
 		dst = m.Changes[i].append(dst)
 	}
 	dst = append(dst, `],"high_priority":`...)
-	dst = strconv.AppendBool(dst, m.HighPriority())
+	dst = strconv.AppendBool(dst, m.urgent())
 	dst = append(dst, `,"metadata":{"total_matches":`...)
 	dst = strconv.AppendInt(dst, int64(len(m.Matches)), 10)
 	dst = append(dst, `,"has_changes":`...)
@@ -200,20 +195,4 @@ func (s ChangeSummary) append(dst []byte) []byte {
 		dst = appendString(append(dst, `,"text":`...), s.Text)
 	}
 	return append(dst, '}')
-}
-
-// marshal encodes a service's own payload.
-func marshal(p Payload) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(p); err != nil {
-		// The error of encoding/json may quote the value.
-		return nil, refusef("payload", "encoding/json cannot encode %T", p)
-	}
-	payload := bytes.TrimSpace(b.Bytes())
-	if err := checkObject(payload, 1); err != nil {
-		return nil, within("payload", err)
-	}
-	return payload, nil
 }

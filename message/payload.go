@@ -25,7 +25,9 @@ type Message[P Payload] struct {
 
 // As gives the typed form of a decoded envelope. The error wraps [ErrInvalid]
 // when the envelope has another type than P or P cannot hold its payload.
-// The result keeps parts of the envelope's bytes alive (see [Match.Raw]).
+// The result keeps parts of the envelope's bytes alive (see [Match.Raw]). It
+// takes at most 10 times the message's bytes and 1 MiB; a message that would take
+// more is refused with [ErrTooLarge]. Of a type of your own encoding/json decides.
 func As[P Payload](e *Envelope) (Message[P], error) {
 	if kind := reflect.TypeFor[P]().Kind(); kind == reflect.Pointer || kind == reflect.Interface {
 		return Message[P]{}, refuse("payload", "wanted as a pointer or an interface: name the payload's own type")
@@ -57,7 +59,8 @@ func (e *Envelope) read(p any) error {
 	}
 	switch p := p.(type) {
 	case *MatchUpdates:
-		return p.read(found, e.zone)
+		view := roomFor(max(len(payload), len(e.data)))
+		return p.read(found, e.zone, &view)
 	case *ProcessingStatus:
 		return p.read(payload)
 	case *SystemAlert:

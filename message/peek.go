@@ -3,12 +3,14 @@ package message
 import "bytes"
 
 // PeekType finds the type of a message without checking the rest. It returns
-// "" when it cannot tell cheaply; then decode.
+// "" when it cannot tell cheaply; then decode. Of a message that [Decode] takes
+// it never gives another type than Decode does.
 func PeekType(data []byte) Type {
 	data = bytes.TrimLeft(data, " \t\r\n")
 	if len(data) == 0 || data[0] != '{' {
 		return ""
 	}
+	var event span
 	w := walkRaw(data)
 	for w.step() {
 		value := w.value()
@@ -21,11 +23,8 @@ func PeekType(data []byte) Type {
 			}
 			return ""
 		case "event_type":
-			if value[0] == '"' && len(value) > 2 {
-				return eventType(textOf(value))
-			}
-			return ""
+			event = value // which counts only if no type follows
 		}
 	}
-	return ""
+	return eventType(textOf(event))
 }

@@ -3,7 +3,7 @@ package message
 // readOfficials reads a list of officials: objects, or names alone. Anything
 // else in it is skipped, and so is one of whom nothing is known; anything but
 // a list is none.
-func readOfficials(w *walker) []Official {
+func readOfficials(w *walker, r *room) []Official {
 	if w.first() != '[' {
 		return nil
 	}
@@ -11,17 +11,21 @@ func readOfficials(w *walker) []Official {
 	for outer := w.enter(); w.within(outer); {
 		switch w.first() {
 		case '{':
-			if list == nil {
-				list = make([]Official, 0, 4)
+			var ok bool
+			if list, ok = grow(list, 4, w, r); !ok {
+				continue
 			}
-			list = append(list, Official{})
 			list[len(list)-1].read(w)
 			if list[len(list)-1] == (Official{}) {
 				list = list[:len(list)-1]
 			}
 		case '"':
-			if name := given(w.string()); name != "" {
-				list = append(list, Official{Name: name})
+			name, ok := given(w.string()), false
+			if name == "" {
+				continue
+			}
+			if list, ok = grow(list, 4, w, r); ok {
+				list[len(list)-1].Name = name
 			}
 		}
 	}
@@ -101,17 +105,17 @@ func (o *Official) read(w *walker) {
 
 // readContacts reads a list of contacts; what is no object, or tells nothing,
 // is skipped.
-func readContacts(w *walker) []Contact {
+func readContacts(w *walker, r *room) []Contact {
 	if w.first() != '[' {
 		return nil
 	}
 	var list []Contact
 	for outer := w.enter(); w.within(outer); {
 		if w.first() == '{' {
-			if list == nil {
-				list = make([]Contact, 0, 4)
+			var ok bool
+			if list, ok = grow(list, 4, w, r); !ok {
+				continue
 			}
-			list = append(list, Contact{})
 			list[len(list)-1].read(w)
 			if list[len(list)-1] == (Contact{}) {
 				list = list[:len(list)-1]

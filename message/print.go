@@ -11,7 +11,7 @@ import (
 
 // String shows the ID and the number.
 func (m Match) String() string {
-	return fmt.Sprintf("match %s (%s, officials: %d, contacts: %d)", m.ID, m.Number, len(m.Officials), len(m.Contacts))
+	return fmt.Sprintf("match %s (%s, officials: %d, contacts: %d)", clip(m.ID.String()), clip(m.Number), len(m.Officials), len(m.Contacts))
 }
 
 // Format implements [fmt.Formatter].
@@ -26,7 +26,7 @@ func (o Official) String() string {
 	if role == "" {
 		role = o.Role
 	}
-	return "official (" + role + ")"
+	return "official (" + clip(role) + ")"
 }
 
 // Format implements [fmt.Formatter].
@@ -36,7 +36,7 @@ func (o Official) Format(f fmt.State, _ rune) { show(f, o) }
 func (o Official) LogValue() slog.Value { return slog.StringValue(o.String()) }
 
 // String shows the team.
-func (c Contact) String() string { return "contact (" + c.TeamName + ")" }
+func (c Contact) String() string { return "contact (" + clip(c.TeamName) + ")" }
 
 // Format implements [fmt.Formatter].
 func (c Contact) Format(f fmt.State, _ rune) { show(f, c) }
@@ -46,7 +46,7 @@ func (c Contact) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // String shows the match, the category, the priority and the field.
 func (c Change) String() string {
-	return fmt.Sprintf("change of match %s (%s, %s, %s)", c.MatchID, c.Category, c.Priority, c.Field)
+	return fmt.Sprintf("change of match %s (%s, %s, %s)", clip(c.MatchID.String()), clip(c.Category), clip(c.Priority), clip(c.Field))
 }
 
 // Format implements [fmt.Formatter].

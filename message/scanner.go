@@ -5,14 +5,6 @@ import (
 	"fmt"
 )
 
-// maxNesting bounds the depth even when a caller lifts it: the scanner
-// recurses once for each level.
-const maxNesting = 10_000
-
-// maxElements bounds a list of matches or changes. An element may be two bytes
-// long, and what it is read into takes some hundred times as many.
-const maxElements = 50_000
-
 // What can be wrong with the bytes themselves.
 const (
 	whyTruncated = "ends in the middle of a value: it was cut off on the way"
@@ -23,7 +15,11 @@ const (
 	whyNumber    = "holds a number that JSON does not allow"
 	whyBare      = "holds NaN or Infinity, which is not JSON: write null"
 	whyMany      = "has more than 50000 elements"
+	whyDense     = "has too many elements for its size: send fewer in one message"
+	whyLong      = "is longer than 256 bytes"
 	whyUTF8      = "holds invalid UTF-8"
+	whyYear      = "the year lies outside 1 to 9999"
+	whyUTF16     = "is UTF-16: send UTF-8"
 )
 
 // scanner checks JSON in one pass. It is stricter than encoding/json on UTF-8
@@ -34,6 +30,7 @@ type scanner struct {
 	data []byte
 	max  int   // deepest nesting
 	bare []int // where NaN, Infinity and -Infinity stand
+	seen int   // elements of lists that nobody keeps
 
 	at  int // the fault: where
 	why string
@@ -46,10 +43,15 @@ func (s *scanner) fail(at int, why string) int {
 
 // err is the fault that a -1 stands for. Its path begins at the scanned value.
 func (s *scanner) err() error {
+	place := fmt.Sprintf(" (at byte %d)", s.at)
 	if s.at >= len(s.data) {
-		return refusef(pathAt(s.data, s.at), "%s (after byte %d)", s.why, len(s.data))
+		place = fmt.Sprintf(" (after byte %d)", len(s.data))
 	}
-	return refusef(pathAt(s.data, s.at), "%s (at byte %d)", s.why, s.at)
+	r := &refusal{path: pathAt(s.data, s.at), why: s.why + place}
+	if s.why == whyMany {
+		r.kind = ErrTooLarge
+	}
+	return r
 }
 
 // bareErr refuses the first NaN or Infinity.
@@ -189,6 +191,7 @@ func (s *scanner) array(i, depth int) int {
 		return i + 1
 	}
 	for {
+		s.seen++
 		if i = s.value(i, depth); i < 0 {
 			return -1
 		}

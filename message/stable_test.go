@@ -95,7 +95,11 @@ func checkStableUpdates(t require.TestingT, e *message.Envelope) {
 	require.Equal(t, a.Changes, b.Changes)
 	require.Equal(t, a.HasChanges == nil || *a.HasChanges, *b.HasChanges)
 	require.Equal(t, a.HighPriority(), b.HighPriority())
-	require.Equal(t, a.HighPriority(), b.HighPriorityFlag)
+	urgent := a.HighPriorityFlag
+	for _, c := range a.Changes {
+		urgent = urgent || c.Priority == message.PriorityCritical || c.Priority == message.PriorityHigh
+	}
+	require.Equal(t, urgent, b.HighPriorityFlag)
 	require.Equal(t, a.Summary, b.Summary)
 	require.Equal(t, a.Metadata, b.Metadata)
 	if !a.ProcessedAt.IsZero() {

@@ -23,20 +23,36 @@ const (
 // MessageType implements [Payload].
 func (ProcessingStatus) MessageType() Type { return TypeProcessingStatus }
 
-// Validate refuses an empty status and invalid details.
+// Validate refuses an empty status, one of more than 256 bytes and invalid or
+// too many details.
 func (s ProcessingStatus) Validate() error {
+	if err := s.checkName(); err != nil {
+		return err
+	}
+	if err := checkValues("payload.details", s.Details); err != nil {
+		return err
+	}
+	var t tally
+	if t.values(s.Details); t.fits() {
+		return nil
+	}
+	_, err := findDetails(s.appendPayload(nil, &Header{})) // as a reader would see it
+	return err
+}
+
+func (s *ProcessingStatus) checkName() error {
 	if s.Status == "" {
 		return refuse("payload.status", "missing")
 	}
-	if err := checkText("payload.status", s.Status); err != nil {
-		return err
-	}
-	return checkValues("payload.details", s.Details)
+	return checkName("payload.status", s.Status)
 }
 
 // read fills s from a payload, or from a whole message that has none.
 func (s *ProcessingStatus) read(payload span) error {
-	f := findDetails(payload)
+	f, err := findDetails(payload)
+	if err != nil {
+		return err
+	}
 	switch {
 	case f.status != nil && f.status[0] != '"':
 		return wantError("payload.status", "a string", f.status)
@@ -45,11 +61,8 @@ func (s *ProcessingStatus) read(payload span) error {
 	case f.event != "":
 		s.Status = f.event
 	}
-	if s.Status == "" {
-		return refuse("payload.status", "missing")
-	}
 	s.Details = f.all
-	return nil
+	return s.checkName()
 }
 
 func wellKnownStatus(raw span) string {

@@ -8,10 +8,7 @@ func Summarize(changes []Change) ChangeSummary {
 	type match struct{ cancelled, assigned, known bool }
 	matches := make(map[string]*match, len(changes))
 	for i := range changes {
-		c := changes[i]
-		if c.Category == "" && c.Raw != nil && checkObject(c.Raw, 1) == nil {
-			c.read(c.Raw, nil) // made from its JSON alone
-		}
+		c := changes[i].viewed()
 		key := c.MatchID.String()
 		if key == "" {
 			key = c.MatchNumber

@@ -3,6 +3,7 @@ package message
 import (
 	"encoding/json"
 	"math"
+	"time"
 	"unicode/utf8"
 )
 
@@ -17,27 +18,53 @@ const (
 // Validate refuses a match that is not a JSON object, has neither matchid nor
 // match_id, or holds invalid UTF-8, NaN or Infinity. Unknown, null, missing
 // and repeated values pass, and so does a match without a kick-off. Of changes
-// and metadata it refuses what is no JSON.
+// and metadata it refuses what is no JSON. A time must lie in the years 1 to
+// 9999. [ErrTooLarge] tells of more than 50 000 matches or changes, or of so
+// many small elements that no reader takes them.
 func (m MatchUpdates) Validate() error {
+	if len(m.Matches) > maxElements {
+		return &refusal{path: "payload.matches", why: whyMany, kind: ErrTooLarge}
+	}
+	if len(m.Changes) > maxElements {
+		return &refusal{path: "payload.detailed_changes", why: whyMany, kind: ErrTooLarge}
+	}
+	var t tally
 	for i := range m.Matches {
-		if err := m.Matches[i].validate(); err != nil {
+		if err := m.Matches[i].validate(&t); err != nil {
 			return within(at("payload.matches", i), err)
 		}
 	}
 	for i := range m.Changes {
-		if err := m.Changes[i].validate(); err != nil {
+		if err := m.Changes[i].validate(&t); err != nil {
 			return within(at("payload.detailed_changes", i), err)
 		}
 	}
 	if err := checkText("payload.metadata.change_summary", m.Summary.Text); err != nil {
 		return err
 	}
-	return checkValues("payload.metadata", m.Metadata)
+	if err := checkTime("payload.metadata.processing_timestamp", m.ProcessedAt.Time); err != nil {
+		return err
+	}
+	if err := checkValues("payload.metadata", m.Metadata); err != nil {
+		return err
+	}
+	t.values(m.Metadata)
+	if t.fits() {
+		return nil
+	}
+	// As a reader would see it.
+	payload := m.appendPayload(nil, &Header{Timestamp: Timestamp{Time: time.Unix(0, 0)}})
+	found, err := findContents(payload)
+	if err != nil {
+		return err
+	}
+	view := roomFor(len(payload))
+	return new(MatchUpdates).read(&found, nil, &view)
 }
 
-func (m *Match) validate() error {
+func (m *Match) validate(t *tally) error {
 	if m.Raw != nil {
-		return checkMatch(m.Raw)
+		return checkMatch(m.Raw, t)
 	}
 	if m.ID.String() == "" {
 		return refuse("matchid", "missing")
@@ -62,12 +89,15 @@ func (m *Match) validate() error {
 			return refuse("", whyBare)
 		}
 	}
+	if k := m.Kickoff; !k.IsZero() && (swedish(k.UnixMilli()).IsZero() || swedish(k.UnixMilli()).Year() > 9999) {
+		return refuse("tid", whyYear)
+	}
 	return nil
 }
 
-func (c *Change) validate() error {
+func (c *Change) validate(t *tally) error {
 	if c.Raw != nil {
-		return checkObject(c.Raw, aroundChange)
+		return checkChange(c.Raw, t)
 	}
 	if !validTexts(c.MatchID.Text, c.MatchNumber, c.Category, c.Priority, c.Field, c.Description) || !validTexts(c.Affected...) {
 		return refuse("", whyUTF8)
@@ -79,11 +109,19 @@ func (c *Change) validate() error {
 			}
 		}
 	}
+	return checkTime("timestamp", c.Timestamp.Time)
+}
+
+// checkTime refuses a time that would be read as no time.
+func checkTime(path string, t time.Time) error {
+	if y := t.UTC().Year(); y < 1 || y > 9999 || !t.IsZero() && t.Truncate(time.Microsecond).IsZero() {
+		return refuse(path, whyYear)
+	}
 	return nil
 }
 
 // checkMatch refuses JSON that is no match.
-func checkMatch(raw []byte) error {
+func checkMatch(raw []byte, t *tally) error {
 	s := scanner{data: raw, max: DefaultMaxDepth}
 	begin := s.space(0)
 	if begin == len(raw) || raw[begin] != '{' {
@@ -104,6 +142,20 @@ func checkMatch(raw []byte) error {
 	case !hasID:
 		return refuse("", "has neither matchid nor match_id")
 	}
+	t.raw(raw, mostOfMatch, s.seen)
+	return nil
+}
+
+// checkChange refuses JSON that is no change.
+func checkChange(raw []byte, t *tally) error {
+	s, err := scan(raw, aroundChange)
+	if err != nil {
+		return err
+	}
+	if i := s.space(0); raw[i] != '{' {
+		return wantError("", "an object", raw[i:])
+	}
+	t.raw(raw, mostOfChange, s.seen)
 	return nil
 }
 
@@ -121,19 +173,25 @@ func checkObject(raw []byte, depth int) error {
 
 // checkRaw refuses JSON that may not be sent inside depth containers.
 func checkRaw(raw []byte, depth int) error {
+	_, err := scan(raw, depth)
+	return err
+}
+
+// scan is checkRaw with what was seen on the way.
+func scan(raw []byte, depth int) (scanner, error) {
 	s := scanner{data: raw, max: DefaultMaxDepth}
 	begin := s.space(0)
 	if begin == len(raw) {
-		return refuse("", "is empty")
+		return s, refuse("", "is empty")
 	}
 	end := s.value(begin, depth)
 	if end < 0 || s.trailing(end) < 0 {
-		return s.err()
+		return s, s.err()
 	}
 	if len(s.bare) > 0 {
-		return s.bareErr()
+		return s, s.bareErr()
 	}
-	return nil
+	return s, nil
 }
 
 // checkText refuses text that is no UTF-8: one such message stops the Python

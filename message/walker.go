@@ -1,6 +1,9 @@
 package message
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strings"
+)
 
 // span is the JSON of one value inside a message.
 type span = json.RawMessage
@@ -39,6 +42,15 @@ func walkText(raw []byte, text string) walker {
 		return walker{}
 	}
 	return walker{raw: raw, text: text, i: 1, list: raw[0] == '['}
+}
+
+// rest counts the elements from the current one on, without moving.
+func (w walker) rest() int {
+	n := 1
+	for w.step() {
+		n++
+	}
+	return n
 }
 
 // next goes to the next member or element.
@@ -224,8 +236,17 @@ func (w *walker) int() int64 { return parseInt(w.string()) }
 // float is the number that a number or a string holds, else 0.
 func (w *walker) float() float64 { return parseFloat(w.string()) }
 
-// bool tells whether the value is true.
-func (w *walker) bool() bool { return w.first() == 't' }
+// bool tells whether the value is true, as a word, a text or the number 1.
+func (w *walker) bool() bool {
+	switch w.first() {
+	case 't':
+		return true
+	case '"', '1':
+		text := w.string()
+		return text == "1" || strings.EqualFold(text, "true")
+	}
+	return false
+}
 
 // textOf is the text of a valid string or number, else "". Of a string it is a
 // part.
