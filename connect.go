@@ -132,6 +132,6 @@ func newFailoverClient(o *redis.Options, endpoint config.Endpoint) *redis.Client
 	})
 	// Its Dialer asks the Sentinels and then dials.
 	own := client.Options()
-	own.Dialer = topology.Quiet(own.Dialer)
+	own.Dialer = topology.Quiet(topology.NameMaster(own.Dialer, endpoint.Master))
 	return client
 }

@@ -101,6 +101,8 @@ func fail(op, channel, group string, needs rights, err error) *Error {
 		e.Err = fmt.Errorf("%w (give this user in the server's ACL: keys ~{%s}:*%s, commands %s)", err, channel, channels, needs)
 	case redis.IsAuthError(err):
 		e.Refused, e.Err = true, fmt.Errorf("%w (give the client the server's user and password)", err)
+	case errors.Is(err, redis.Nil): // of Sentinels: no command's nil comes here
+		e.Err = fmt.Errorf("%w of the client's MasterName yet", topology.ErrNoMaster)
 	case errors.As(err, &answer):
 		e.Refused, e.Err = !passes(err), err
 		if redis.IsOOMError(err) {
@@ -112,7 +114,7 @@ func fail(op, channel, group string, needs rights, err error) *Error {
 		e.Err = err
 	case errors.Is(err, redis.ErrClosed):
 		e.Refused, e.Err = true, fmt.Errorf("%w (the Redis client was closed before its user)", err)
-	case errors.Is(err, topology.ErrNotMaster):
+	case errors.Is(err, topology.ErrNotMaster), errors.Is(err, topology.ErrNoMaster):
 		e.Err = err
 	case isDial(err):
 		e.Err = fmt.Errorf("%w (is Redis running at this address?)", err)

@@ -2,6 +2,7 @@ package durable_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/PitchConnect/fogispubsub/durable"
 	"github.com/PitchConnect/fogispubsub/internal/realredis"
+	"github.com/PitchConnect/fogispubsub/internal/topology"
 )
 
 // The master dies in the middle of traffic. What it had replicated is there
@@ -51,4 +53,36 @@ func TestDurable_sentinelFailover(t *testing.T) {
 	require.NoError(t, l.Release(ctx))
 	require.Equal(t, numbered(51, 100), got)
 	require.Equal(t, numbered(1, 100), replayed(t, sentinel.Replica.Client(t)))
+}
+
+// Sentinels that are up before they know the master are an outage like others.
+func TestReader_Acquire_waitsForSentinelsToKnowTheMaster(t *testing.T) {
+	t.Parallel()
+	sentinel := realredis.StartSentinel(t)
+	for name, want := range map[string]string{"named": `no Sentinel knows a master named "unheard" yet`, "own client": "no Sentinel knows a master"} {
+		conn := redis.NewFailoverClient(&redis.FailoverOptions{
+			MasterName: "unheard", SentinelAddrs: []string{sentinel.Addr()}, MaxRetries: -1, ContextTimeoutEnabled: true, DialerRetries: 1,
+		})
+		t.Cleanup(func() { _ = conn.Close() })
+		if name == "named" {
+			own := conn.Options()
+			own.Dialer = topology.Quiet(topology.NameMaster(own.Dialer, "unheard"))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), long)
+		defer cancel()
+		retried := 0
+		r := newReader(t, conn, durable.ReaderOptions{OnRetry: func(err error) {
+			if strings.Contains(err.Error(), want) {
+				if retried++; retried == 3 {
+					cancel()
+				}
+			}
+		}})
+		_, err := r.Acquire(ctx)
+		require.ErrorIs(t, err, context.Canceled, "it goes on until it is told to end: %v", err)
+		err = r.Check(t.Context())
+		failure := new(durable.Error)
+		require.ErrorAs(t, err, &failure)
+		require.False(t, failure.Refused, "%v", err)
+	}
 }

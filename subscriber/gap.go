@@ -185,7 +185,7 @@ func withoutContents(err error) error {
 	}
 	for _, harmless := range []error{
 		io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, redis.ErrClosed,
-		context.Canceled, context.DeadlineExceeded, errSessionOver, errNoServer, topology.ErrNotMaster,
+		context.Canceled, context.DeadlineExceeded, errSessionOver, errNoServer, topology.ErrNotMaster, topology.ErrNoMaster,
 	} {
 		if errors.Is(err, harmless) {
 			return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -60,6 +61,8 @@ type session struct {
 
 	helpers sync.WaitGroup // the goroutines of ping and probe
 	pong    chan struct{}
+	sent    atomic.Int64 // when the newest PING was, since began; any goroutine
+	pinging atomic.Bool  // PINGs are sent, and nothing else that is answered
 	probe   probe
 	tests   sync.Map     // of *selfTest by payload; any goroutine
 	last    atomic.Int64 // when the last message arrived, since began; any goroutine may read
@@ -144,6 +147,18 @@ func (s *session) run() error {
 // a message for the caller to hand over.
 func (s *session) take(reply any, err error) (*redis.Message, error) {
 	if err != nil {
+		if isAnswerToPing(err) && s.ctx.Err() == nil {
+			switch {
+			case !s.greeted:
+				s.greeted = true
+				s.pingRefused(err)
+				return nil, s.ask()
+			case s.pinging.Load():
+				s.pingRefused(err)
+				s.answered(time.Duration(s.sent.Load()))
+				return nil, nil
+			}
+		}
 		if !s.asksProbe() || !redis.HasErrorPrefix(err, "NOPERM") {
 			return nil, s.reason(err)
 		}
@@ -271,6 +286,8 @@ func (s *session) startHelpers(probes bool) {
 func (s *session) pingLoop() {
 	for {
 		sent := time.Since(s.began)
+		s.sent.Store(int64(sent))
+		s.pinging.Store(true)
 		s.stalledAtPing.Store(s.stalledFor.Load())
 		if err := s.pubsub.Ping(s.ctx, strconv.FormatInt(int64(sent), 10)); err != nil {
 			s.cancel(fmt.Errorf("sending PING: %w", err))
@@ -294,9 +311,38 @@ func (s *session) ponged(payload string) {
 	if err != nil || sent < 0 || time.Duration(sent) > now {
 		return // no answer to a PING of ours; the next read deadline decides
 	}
-	s.readTo, s.stalledAtFrom = s.began.Add(time.Duration(sent)), s.stalledAtPing.Load()
+	s.k.update(func(status *SessionStatus) { status.PingError = "" })
+	s.answered(time.Duration(sent))
+}
+
+// isAnswerToPing tells of an error that a living server may give to a PING though
+// it delivers messages, as MISCONF when it cannot save. While it loads its data,
+// or is a replica without a master, it takes subscriptions that bring nothing.
+func isAnswerToPing(err error) bool {
+	var answer redis.Error
+	return errors.As(err, &answer) && !redis.IsLoadingError(err) && !redis.IsMasterDownError(err) && !redis.IsAuthError(err)
+}
+
+// pingRefused notes an error that was the answer to a PING.
+func (s *session) pingRefused(err error) {
+	known := false
 	s.k.update(func(status *SessionStatus) {
-		status.LastPing, status.PingRTT = s.began.Add(now), now-time.Duration(sent)
+		known = status.PingError == err.Error()
+		status.PingError = err.Error()
+	})
+	if !known {
+		logs := &s.k.run.s.logs
+		logs.line(s.ctx, logs.probe, slog.LevelWarn, "Redis refuses PING; the subscription goes on",
+			slog.String("session", s.k.name), slog.Any("err", err))
+	}
+}
+
+// answered notes the answer to the PING that was sent at a time since began.
+func (s *session) answered(sent time.Duration) {
+	now := time.Since(s.began)
+	s.readTo, s.stalledAtFrom = s.began.Add(sent), s.stalledAtPing.Load()
+	s.k.update(func(status *SessionStatus) {
+		status.LastPing, status.PingRTT = s.began.Add(now), now-sent
 	})
 	select {
 	case s.pong <- struct{}{}:

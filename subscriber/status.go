@@ -71,6 +71,7 @@ type SessionStatus struct {
 	LastMessage time.Time     `json:"last_message,omitzero"` // of the current connection
 	LastPing    time.Time     `json:"last_ping,omitzero"`    // when the last answer came
 	PingRTT     time.Duration `json:"ping_rtt_ns,omitempty"`
+	PingError   string        `json:"ping_error,omitempty"` // what Redis answered to the last PING instead of PONG
 	Probe       ProbeState    `json:"probe"`
 	ProbeError  string        `json:"probe_error,omitempty"`
 	LastProbe   time.Time     `json:"last_probe,omitzero"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -15,6 +16,22 @@ var ErrNotMaster = errors.New("the connected server is not a master; point the a
 
 // ErrAnswer is wrapped when an answer does not belong to the command.
 var ErrAnswer = errors.New("unexpected answer")
+
+// ErrNoMaster is wrapped while the Sentinels answer, and know no master of the
+// name that they were asked for.
+var ErrNoMaster = errors.New("no Sentinel knows a master")
+
+// NameMaster has the errors of a Dialer that asks Sentinels tell an answer
+// without a master from Sentinels that do not answer.
+func NameMaster(dial Dialer, name string) Dialer {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if errors.Is(err, redis.Nil) {
+			err = fmt.Errorf("%w named %q yet; wait, or correct the master's name in REDIS_URL", ErrNoMaster, name)
+		}
+		return conn, err
+	}
+}
 
 func isAnswer(err error) bool {
 	var answer redis.Error
