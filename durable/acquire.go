@@ -135,19 +135,22 @@ func (r *Reader) take(ctx context.Context, token string, other *rival) (wait tim
 // newest delivered if all of these are settled, and how many are not delivered,
 // -1 if Redis does not know. ARGV[3] is a holder that may not know yet that it is
 // none any more: nobody follows it unless it has released the lease. A lease
-// cannot have longer to go than it was given, unless the server's clock was set
-// back: it is shortened, lest a dead holder be waited for as long.
+// cannot have longer to go than its holder gave it, which may be another version
+// with another time, unless the server's clock was set back: it is shortened
+// then, so that takeover never waits longer than the lease lasts.
 var takeScript = newSmallScript(`
 local holder, left = redis.call('GET', KEYS[1]), 0
 if holder and holder ~= ARGV[1] then
   left = redis.call('PTTL', KEYS[1])
   if left == 0 then left = 1 end
-  if left > tonumber(ARGV[2]) then
-    redis.call('PEXPIRE', KEYS[1], ARGV[2])
-    left = tonumber(ARGV[2])
+  local most = math.max(tonumber(ARGV[2]), tonumber(redis.call('HGET', KEYS[3], 'lease') or '') or 0)
+  if left > most then
+    redis.call('PEXPIRE', KEYS[1], most)
+    left = most
   end
 elseif holder or ARGV[3] == '' or redis.call('HGET', KEYS[3], 'released') == ARGV[3] then
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+  redis.call('HSET', KEYS[3], 'lease', ARGV[2])
   return {}
 end
 local pending = redis.pcall('XPENDING', KEYS[2], ARGV[4])

@@ -40,6 +40,9 @@ const (
 	// CauseDeadTrimmed: the oldest dead letters made room for new ones, or were
 	// older than MaxDeadAge.
 	CauseDeadTrimmed Cause = "dead letters trimmed"
+	// CausePendingLost: entries were delivered to the group and never settled, and
+	// are not pending any more: somebody removed its consumer or moved the group.
+	CausePendingLost Cause = "pending entries removed"
 	// CausePurged: an operator deleted entries by [Purge], with Force, before
 	// the group had read them.
 	CausePurged Cause = "purged unread"

@@ -27,6 +27,6 @@ func leaseKey(channel, group string) string { return "{" + channel + "}:lease:" 
 
 // triesKey names a hash: by stream ID who tried an entry how often, in the field
 // "handled" the newest entry that the group has handled, in "released" the token
-// of the holder that last gave its lease up in order, in "purged" what [Purge]
+// of the holder that last gave its lease up in order, in "settled" one settled after that in another way, in "lease" for how long it takes the lease, in "purged" what [Purge]
 // took away unread.
 func triesKey(channel, group string) string { return "{" + channel + "}:tries:" + group }

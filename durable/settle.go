@@ -46,8 +46,19 @@ func (l *Lease) ack(ctx context.Context, newest string, tried, others []string) 
 		newest = ""
 	}
 	l.mu.Unlock()
-	args := make([]any, 0, len(tried)+len(others)+4)
-	args = append(args, l.token, l.r.group, newest, len(tried))
+	last := "" // settled, if that is another than the one handled
+	for _, ids := range [][]string{tried, others} {
+		for _, id := range ids {
+			if newer(id, last) {
+				last = id
+			}
+		}
+	}
+	if last == newest {
+		last = ""
+	}
+	args := make([]any, 0, len(tried)+len(others)+5)
+	args = append(args, l.token, l.r.group, newest, len(tried), last)
 	for _, ids := range [][]string{tried, others} {
 		for i := range ids {
 			args = append(args, &ids[i]) // a string in an any would be an allocation each
@@ -189,12 +200,16 @@ func (l *Lease) persist(ctx context.Context, op string, do func() error) error {
 // token.
 
 var ackScript = newScript(underLease + newerID + `
-local n = redis.call('XACK', KEYS[2], ARGV[2], unpack(ARGV, 5))
+local n = redis.call('XACK', KEYS[2], ARGV[2], unpack(ARGV, 6))
 local tried = tonumber(ARGV[4])
-if tried > 0 then redis.call('HDEL', KEYS[3], unpack(ARGV, 5, 4 + tried)) end
+if tried > 0 then redis.call('HDEL', KEYS[3], unpack(ARGV, 6, 5 + tried)) end
 if ARGV[3] ~= '' then
   local was = redis.call('HGET', KEYS[3], 'handled')
   if not was or newer(ARGV[3], was) then redis.call('HSET', KEYS[3], 'handled', ARGV[3]) end
+end
+if ARGV[5] ~= '' then
+  local was = redis.call('HGET', KEYS[3], 'settled')
+  if not was or newer(ARGV[5], was) then redis.call('HSET', KEYS[3], 'settled', ARGV[5]) end
 end
 return n
 `)
@@ -235,7 +250,7 @@ return n - 1
 // was lost. The letter is written before the entry is settled, so that a
 // refusal leaves the entry where it is. It answers with the message IDs of
 // the letters that made room.
-var buryScript = newScript(underLease + tryField + fieldOf + `
+var buryScript = newScript(underLease + tryField + fieldOf + newerID + `
 local id, most, bytes = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local pending = redis.call('XPENDING', KEYS[2], ARGV[2], id, id, 1)
 if #pending == 0 then return {} end
@@ -245,6 +260,8 @@ for _, v in ipairs({'tries', n, 'tried', first, 'deliveries', pending[1][4]}) do
 redis.call('XADD', KEYS[4], '*', unpack(letter))
 redis.call('XACK', KEYS[2], ARGV[2], id)
 redis.call('HDEL', KEYS[3], id)
+local was = redis.call('HGET', KEYS[3], 'settled')
+if not was or newer(id, was) then redis.call('HSET', KEYS[3], 'settled', id) end
 
 local function used()
   local n = redis.pcall('MEMORY', 'USAGE', KEYS[4], 'SAMPLES', 0)

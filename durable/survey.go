@@ -32,6 +32,10 @@ func (l *Lease) survey(ctx context.Context, c *redis.Client) error {
 		if found, err = l.look(ctx, c, start); err != nil {
 			return err
 		}
+	} else if !l.surveyed {
+		if err := l.checkLost(ctx, found.delivered); err != nil {
+			return err
+		}
 	}
 	if !l.surveyed {
 		l.surveyed, l.taken = true, found.delivered
@@ -193,6 +197,7 @@ if not group and ARGV[3] ~= '' then
     redis.call('XGROUP', 'CREATE', KEYS[2], ARGV[2], ARGV[3], 'MKSTREAM')
   end
   survey()
+  redis.call('HSET', KEYS[3], 'settled', group['last-delivered-id'])
 end
 local g = group or {}
 return {

@@ -118,6 +118,7 @@ const (
 	CauseNewGroup       = Cause(durable.CauseNewGroup)
 	CauseDeadTrimmed    = Cause(durable.CauseDeadTrimmed)
 	CausePurged         = Cause(durable.CausePurged)
+	CausePendingLost    = Cause(durable.CausePendingLost)
 )
 
 // CauseTakeover: this instance has become its group's holder under

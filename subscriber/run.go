@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -145,6 +146,7 @@ func (r *run) work(ctx context.Context) error {
 	}
 	failure := r.choose(ctx)
 	if failure == nil {
+		r.logStart(ctx)
 		select {
 		case <-ctx.Done():
 		case failure = <-r.receive(sessions, &keepers):
@@ -166,6 +168,23 @@ func (r *run) work(ctx context.Context) error {
 	untried.Wait()
 	r.finish(stuck)
 	return errors.Join(failure, err)
+}
+
+// logStart says once in which mode what is received.
+func (r *run) logStart(ctx context.Context) {
+	if len(r.keepers) == 0 || ctx.Err() != nil {
+		return
+	}
+	attrs := []slog.Attr{slog.String("mode", "plain")}
+	if r.durableState() == DurableOn {
+		attrs = []slog.Attr{slog.String("mode", "durable"), slog.String("group", r.opts.Durable.Group)}
+	}
+	var channels []string
+	for _, k := range r.keepers {
+		channels = append(channels, k.channels...)
+	}
+	attrs = append(attrs, slog.String("channels", strings.Join(channels, ",")))
+	r.s.logs.logger.LogAttrs(ctx, slog.LevelInfo, "receiving", attrs...)
 }
 
 // receive starts what reads, and returns where it tells of failures.
@@ -270,7 +289,13 @@ func (r *run) reportGap(g Gap) {
 	if g.Err != nil {
 		attrs = append(attrs, slog.Any("err", g.Err))
 	}
-	r.s.logs.line(r.handlers, r.s.logs.gap, slog.LevelWarn, "messages may have been lost", attrs...)
+	level, text := slog.LevelWarn, "messages may have been lost"
+	if g.Cause == CauseNewGroup && g.Stream.Before == "" {
+		// As at the first start on an empty Redis. One that has lost everything
+		// looks the same, which is why it is a gap.
+		level, text = slog.LevelInfo, "group begins with an empty stream"
+	}
+	r.s.logs.line(r.handlers, r.s.logs.gap, level, text, attrs...)
 	if r.opts.OnGap != nil {
 		r.callback("OnGap", func() { r.opts.OnGap(g) })
 	}
