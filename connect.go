@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
@@ -40,6 +41,14 @@ func connect(cfg config.Config, change func(*redis.Options)) (redis.UniversalCli
 	return redis.NewClient(o), nil
 }
 
+// How long a connection is trusted: see "What makes a connection trusted" in
+// DESIGN.md. An idle one may have died without a sign, and one that is as old may
+// lead to a master that its address has left.
+const (
+	connMaxIdle = 10 * time.Second
+	connMaxLife = time.Minute
+)
+
 // redisOptions gives the options of a connection that repeats no write by
 // itself and honours deadlines, as [publisher.New] and [subscriber.New] demand.
 func redisOptions(r config.Redis, endpoint config.Endpoint) *redis.Options {
@@ -56,6 +65,9 @@ func redisOptions(r config.Redis, endpoint config.Endpoint) *redis.Options {
 		MaxRetries:            -1,
 		DialerRetries:         1,
 		DisableIdentity:       true,
+		ConnMaxIdleTime:       connMaxIdle,
+		ConnMaxLifetime:       connMaxLife,
+		PipelinePoolSize:      -1, // one pool, so that what is checked is what is used
 		// Its automatic mode looks the host up by DNS while a client is made.
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
@@ -72,7 +84,30 @@ func redisOptions(r config.Redis, endpoint config.Endpoint) *redis.Options {
 // tlsDialer heeds its context during the handshake, which that of go-redis does
 // not.
 func tlsDialer(o *redis.Options) func(ctx context.Context, network, addr string) (net.Conn, error) {
-	return (&tls.Dialer{NetDialer: &net.Dialer{Timeout: o.DialTimeout}, Config: o.TLSConfig}).DialContext
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := (&net.Dialer{Timeout: o.DialTimeout}).DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		cfg := o.TLSConfig
+		if cfg.ServerName == "" {
+			cfg = cfg.Clone()
+			if cfg.ServerName, _, err = net.SplitHostPort(addr); err != nil {
+				cfg.ServerName = addr
+			}
+		}
+		// A plain port waits for the rest of a command that never comes: the
+		// handshake must end before those who wait for the connection give up.
+		handshake, cancel := context.WithTimeout(ctx, o.DialTimeout/5)
+		defer cancel()
+		secure := tls.Client(conn, cfg)
+		if err := secure.HandshakeContext(handshake); err != nil {
+			_ = conn.Close()
+			return nil, &net.OpError{Op: "dial", Net: network, Addr: conn.RemoteAddr(),
+				Err: fmt.Errorf("TLS handshake: %w (does this port speak TLS? use redis:// for one that does not)", err)}
+		}
+		return secure, nil
+	}
 }
 
 // newClusterClient has every node's client made of the same options.
@@ -125,6 +160,7 @@ func newFailoverClient(o *redis.Options, endpoint config.Endpoint) *redis.Client
 		MinIdleConns:                 o.MinIdleConns,
 		MaxIdleConns:                 o.MaxIdleConns,
 		MaxActiveConns:               o.MaxActiveConns,
+		PipelinePoolSize:             o.PipelinePoolSize,
 		ConnMaxIdleTime:              o.ConnMaxIdleTime,
 		ConnMaxLifetime:              o.ConnMaxLifetime,
 		TLSConfig:                    o.TLSConfig,

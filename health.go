@@ -140,6 +140,9 @@ func (c *Client) ownHealth() (checks []health.Check) {
 	if stats.BreakerOpen {
 		publishing.Find(health.Degraded, "circuit breaker open since "+stats.BreakerSince.UTC().Format(time.RFC3339)+": Redis failed", "Redis is retried every second")
 	}
+	if !stats.NotMasterSince.IsZero() {
+		publishing.Find(health.Degraded, "the connected server has not been a master since "+stats.NotMasterSince.UTC().Format(time.RFC3339), "point REDIS_URL to the master, or to Sentinel")
+	}
 	if stats.Degraded {
 		publishing.Find(health.Degraded, "the server has no streams: messages are published only", "use Redis 7 or later")
 	}

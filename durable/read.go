@@ -7,6 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/PitchConnect/fogispubsub/internal/topology"
 	"github.com/PitchConnect/fogispubsub/message"
 )
 
@@ -163,7 +164,9 @@ func (l *Lease) readNew(ctx context.Context, s *session) (entries []Entry, stray
 		Stream: StreamKey(l.r.channel), Group: l.r.group, Start: newest, End: "+", Count: 2, Consumer: consumer,
 	})
 	first := all.Eval(ctx, firstText, []string{StreamKey(l.r.channel)})
-	_, _ = all.Exec(ctx)
+	if err := topology.Exec(ctx, all); err != nil {
+		return nil, false, err
+	}
 	if err := read.Err(); err != nil && err != redis.Nil {
 		return nil, false, err
 	}

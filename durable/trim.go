@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/PitchConnect/fogispubsub/internal/topology"
 )
 
 // After so many appends, or so many bytes, a stream's size is looked at.
@@ -66,7 +68,9 @@ func (w *Writer) bound(ctx context.Context, node redis.UniversalClient, key stri
 func measure(ctx context.Context, node redis.UniversalClient, key string) (length, bytes int64, err error) {
 	both := node.Pipeline()
 	n, used := both.XLen(ctx, key), both.MemoryUsage(ctx, key, 0)
-	_, _ = both.Exec(ctx)
+	if err := topology.Exec(ctx, both); err != nil {
+		return 0, 0, err
+	}
 	if n.Err() != nil {
 		return 0, 0, n.Err()
 	}

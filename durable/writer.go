@@ -168,7 +168,9 @@ func (w *Writer) transact(ctx context.Context, node redis.UniversalClient, chann
 	for _, cmd := range []redis.Cmder{begin, add, publish, commit} {
 		_ = all.Process(ctx, cmd)
 	}
-	_, _ = all.Exec(ctx) // the first error: each command has its own
+	if err := topology.Exec(ctx, all); err != nil {
+		return Appended{}, err
+	}
 	a, err := judge(begin, add, publish, commit)
 	if err == errAnswer || topology.IsMoving(err) || isUnknownCommand(err) {
 		// go-redis saw an answer to the first command, and keeps the connection: to
@@ -221,7 +223,9 @@ func proveTransactions(ctx context.Context, node redis.UniversalClient) error {
 	both := node.Pipeline()
 	begin, commit := redis.NewStatusCmd(ctx, "multi"), redis.NewSliceCmd(ctx, "exec")
 	_, _ = both.Process(ctx, begin), both.Process(ctx, commit)
-	_, _ = both.Exec(ctx) // the first error: each command has its own
+	if err := topology.Exec(ctx, both); err != nil {
+		return err
+	}
 	if err := begin.Err(); err != nil {
 		return err
 	}

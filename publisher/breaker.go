@@ -2,11 +2,12 @@ package publisher
 
 import (
 	"context"
+	"errors"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/PitchConnect/fogispubsub/internal/topology"
 	"github.com/redis/go-redis/v9"
 	"github.com/sony/gobreaker/v2"
 )
@@ -17,7 +18,8 @@ const (
 	// pingInCall bounds the PING that a Publish pays when Run did not come
 	// before it: the fallback must begin within 50 ms.
 	pingInCall = 40 * time.Millisecond
-	// pingInRun bounds the PING of Run.
+	// pingInRun bounds the PING of Run, and that of a Publish for which nobody
+	// waits; see patience.
 	pingInRun = time.Second
 )
 
@@ -30,21 +32,25 @@ const (
 // OOM) or knows too few listeners answers at once, so that asking again costs
 // nothing and lets the next message through as soon as the cause is gone.
 type breaker struct {
-	conn   redis.UniversalClient
+	p      *Publisher
 	state  *gobreaker.TwoStepCircuitBreaker[struct{}]
 	opened chan struct{} // wakes Run
 	// recovered wakes the part of Run that empties the outbox.
 	recovered chan struct{}
 	closed    atomic.Uint64 // how often it closed
 
+	watched atomic.Bool  // by Run
+	slow    atomic.Int32 // how often in turn there was no answer in time
+
 	mu      sync.Mutex
-	cause   error // why it opened last
+	pending func(error) // reports the outcome of a PING that goes on in finish
+	cause   error       // why it opened last
 	since   time.Time
 	channel string // whose node to ask
 }
 
-func newBreaker(conn redis.UniversalClient) *breaker {
-	b := &breaker{conn: conn, opened: make(chan struct{}, 1), recovered: make(chan struct{}, 1)}
+func newBreaker(p *Publisher) *breaker {
+	b := &breaker{p: p, opened: make(chan struct{}, 1), recovered: make(chan struct{}, 1)}
 	b.state = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		// gobreaker waits for longer than Timeout; a second is to be enough.
 		Timeout:     openFor - time.Nanosecond,
@@ -69,8 +75,10 @@ func newBreaker(conn redis.UniversalClient) *breaker {
 	return b
 }
 
-// admit tells whether a message may go to Redis. The period is for trip.
-func (b *breaker) admit(ctx context.Context) (period uint64, ok bool) {
+// admit tells whether a message may go to Redis. The period is for trip. A message
+// that another route can take does not wait for a distant Redis; call finish when
+// it has been taken.
+func (b *breaker) admit(ctx context.Context, otherRoute bool) (period uint64, ok bool) {
 	// Asking for the state alone, instead of gobreaker's Allow for each
 	// message, saves the happy path an allocation and a lock.
 	period = b.closed.Load()
@@ -80,7 +88,7 @@ func (b *breaker) admit(ctx context.Context) (period uint64, ok bool) {
 	case gobreaker.StateOpen:
 		return period, false
 	}
-	ok = b.probe(ctx, pingInCall)
+	ok = b.probe(ctx, otherRoute)
 	return b.closed.Load(), ok
 }
 
@@ -102,32 +110,83 @@ func (b *breaker) trip(period uint64, channel string, cause error) {
 
 // probe asks Redis whether it works, unless somebody else does that just now
 // or did within the last second.
-func (b *breaker) probe(ctx context.Context, limit time.Duration) bool {
+func (b *breaker) probe(ctx context.Context, hasty bool) bool {
 	done, err := b.state.Allow()
 	if err != nil {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	if err := b.ping(ctx); err != nil && classify(err) != refused {
-		topology.Refresh(ctx, b.conn, err)
-		done(err)
-		return false
+	if !hasty {
+		return b.ask(ctx, b.patience(), done) == nil
 	}
-	done(nil)
-	return true
+	report := func(err error) {
+		if isLate(err) && ctx.Err() == nil && !b.watched.Load() {
+			b.mu.Lock()
+			b.pending = done
+			b.mu.Unlock()
+			return
+		}
+		done(err)
+	}
+	return b.ask(ctx, pingInCall, report) == nil
 }
 
-// ping asks the server that failed, of a cluster that of the channel.
-func (b *breaker) ping(ctx context.Context) error {
+// finish asks once more, with patience, if admit was too hasty: dialing, the
+// greeting and the PING take several round trips.
+func (b *breaker) finish(ctx context.Context) {
+	if b.state.State() == gobreaker.StateClosed {
+		return
+	}
+	b.mu.Lock()
+	done := b.pending
+	b.pending = nil
+	b.mu.Unlock()
+	if done != nil {
+		_ = b.ask(ctx, b.patience(), done)
+	}
+}
+
+// patience is how long to wait for an answer: from a second up to the budget, since
+// a PING that came too late begins again with dialing.
+func (b *breaker) patience() time.Duration {
+	limit := pingInRun << min(b.slow.Load(), 4)
+	return max(min(limit, b.p.opts.Budget), pingInRun)
+}
+
+// ask sends one PING and reports its outcome, also when a hook of go-redis panics.
+func (b *breaker) ask(ctx context.Context, limit time.Duration, done func(error)) (err error) {
+	err = errPanic
+	defer func() { done(err) }()
 	b.mu.Lock()
 	channel := b.channel
 	b.mu.Unlock()
-	node, err := topology.Node(ctx, b.conn, channel)
-	if err != nil {
+	err = b.p.probe(ctx, channel, limit)
+	b.p.trust.judge(ctx, channel, err)
+	switch {
+	case err == nil:
+	case classify(err) == refused, redis.HasErrorPrefix(err, "MISCONF") && !b.p.streams.on():
+		err = nil // a living server; after MISCONF it still publishes
+	case isLate(err):
+		if limit >= pingInRun {
+			b.slow.Add(1)
+		}
+		return err
+	default:
 		return err
 	}
-	return node.Ping(ctx).Err()
+	b.slow.Store(0)
+	return nil
+}
+
+// errPanic stands for the outcome of a PING that ended in a panic.
+var errPanic = errors.New("the PING panicked")
+
+// isLate tells whether an attempt ended because its time was over.
+func isLate(err error) bool {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, redis.ErrPoolTimeout) {
+		return true
+	}
+	timeout, ok := errors.AsType[net.Error](err)
+	return ok && timeout.Timeout()
 }
 
 // openSince tells since when Redis is left out.
@@ -151,6 +210,8 @@ func (b *breaker) why() (since time.Time, cause error) {
 // answer for a second at most, and so on: the first answer lets messages
 // through again.
 func (b *breaker) watch(ctx context.Context) {
+	b.watched.Store(true)
+	defer b.watched.Store(false)
 	for {
 		if b.state.State() == gobreaker.StateClosed {
 			select {
@@ -160,7 +221,7 @@ func (b *breaker) watch(ctx context.Context) {
 				continue
 			}
 		}
-		if !b.probe(ctx, pingInRun) && !pause(ctx, openFor) {
+		if !b.probe(ctx, false) && !pause(ctx, openFor) {
 			return
 		}
 	}

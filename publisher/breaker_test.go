@@ -90,7 +90,7 @@ func TestPublisher_Run_pingsEverySecondWhileOpen(t *testing.T) {
 		p := newPublisher(t, s.client(t), publisher.Options{Fallback: fallback, MaxRetries: -1})
 		stop := run(t, p)
 		defer stop()
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour + time.Second)
 		require.Empty(t, s.got, "nothing to look after")
 
 		const loading = "-LOADING Redis is loading the dataset in memory\r\n"
@@ -111,8 +111,12 @@ func TestPublisher_Run_pingsEverySecondWhileOpen(t *testing.T) {
 		receipt, err = p.Publish(t.Context(), update("Södra SK"))
 		require.NoError(t, err)
 		require.Equal(t, publisher.RoutePubSub, receipt.Route)
-		time.Sleep(time.Hour)
-		require.Equal(t, seconds(1, 2, 3, 4), s.times("ping"))
+		time.Sleep(time.Minute)
+		pings := s.times("ping")
+		require.Equal(t, seconds(1, 2, 3, 4), pings[:4])
+		for i, at := range pings[5:] {
+			require.Equal(t, 5*time.Second, at-pings[4+i], "then the server's role is asked for")
+		}
 	})
 }
 

@@ -85,3 +85,33 @@ func ended(ctx context.Context) error {
 	}
 	return nil
 }
+
+// attemptOf gives the context of one attempt. The first one has a quarter of the
+// budget, a later one half of what is left, so that a connection which died without
+// a sign leaves time for a new one; the last one has it all.
+//
+// It is no timer: go-redis takes the deadline for its sockets, which is all that an
+// attempt waits on once it has a connection.
+func attemptOf(budget context.Context, delay time.Duration, first, last bool) context.Context {
+	end, ok := budget.Deadline()
+	if !ok || last {
+		return budget
+	}
+	now := time.Now()
+	left := end.Sub(now)
+	part := left / 2
+	if first {
+		part /= 2
+	}
+	if max(part, delay) >= left {
+		return budget // there is no time for another one
+	}
+	return &attempt{budget, now.Add(part)}
+}
+
+type attempt struct {
+	context.Context
+	end time.Time
+}
+
+func (a *attempt) Deadline() (time.Time, bool) { return a.end, true }

@@ -43,9 +43,9 @@ type DurableOptions struct {
 	MaxBytes int64
 
 	// NoRepeat ends the legacy repeat. By default Run looks every two seconds
-	// how many listeners match_updates has; when there are more than before,
-	// the newest snapshot of the stream is published once more, under its ID,
-	// at most every ten seconds. So a service without streams that was down
+	// how many listeners match_updates has; when there are more than the newest
+	// snapshot of this process had, it is published once more, under its ID, by
+	// one process at most every ten seconds. So a service without streams that was down
 	// when a snapshot came gets the state when it is back. Listeners of this
 	// SDK know a repeat; the Python calendar skips matches that it has.
 	NoRepeat bool

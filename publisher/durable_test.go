@@ -130,7 +130,7 @@ func TestPublisher_durableAuto_serverWithoutStreams_publishesOnly(t *testing.T) 
 		for _, r := range s.requests("publish") {
 			require.True(t, strings.HasPrefix(r.args[2], `{"message_id":`), "no stream has it")
 		}
-		require.Len(t, s.requests("evalsha"), 1, "asked once")
+		require.Len(t, s.requests("multi"), 1, "asked once")
 		require.True(t, p.Stats().Degraded)
 	})
 }
@@ -156,13 +156,16 @@ func TestPublisher_durableAuto_neverDegradesLater(t *testing.T) {
 		s.answer = func(args []string) string {
 			switch strings.ToLower(args[0]) {
 			case "evalsha":
-				return "$3\r\n0-0\r\n"
+				return "*1\r\n$3\r\n0-0\r\n"
 			case "multi":
 				if !streams {
 					return noStreams(args)
 				}
 				return "+OK\r\n"
 			case "xadd", "publish":
+				if !streams {
+					return "-ERR unknown command '" + args[0] + "'\r\n"
+				}
 				return "+QUEUED\r\n"
 			case "exec":
 				return "*2\r\n$3\r\n1-1\r\n:1\r\n"

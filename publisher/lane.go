@@ -3,6 +3,7 @@ package publisher
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/PitchConnect/fogispubsub/message"
@@ -31,7 +32,11 @@ type lane struct {
 	faults changeLog
 	// seen is a place in the stream that what was not sent yet will lie behind,
 	// "" when the stream was not reached yet.
-	seen string
+	seen  string
+	used  atomic.Bool // a message was sent to Redis
+	asked time.Time   // when its connection was last known to lead to a master
+	// newest is the newest message that this process put into the stream.
+	newest newest
 	// behind tells that the newest message of the lane is not in the stream.
 	behind bool
 }

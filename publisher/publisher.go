@@ -28,6 +28,7 @@ type Publisher struct {
 	lanes   map[message.Type]*lane
 	all     []*lane // each once
 	breaker *breaker
+	trust   *trust
 	streams *streams
 	queued  chan struct{} // tells Run that a message was left in the outbox
 
@@ -67,10 +68,11 @@ func New(conn redis.UniversalClient, opts Options) (*Publisher, error) {
 		addr:    addr,
 		epoch:   hex.EncodeToString(random[:]),
 		lanes:   make(map[message.Type]*lane, len(opts.Channels)),
-		breaker: newBreaker(conn),
+		trust:   &trust{logger: opts.Logger},
 		streams: streams,
 		queued:  make(chan struct{}, 1),
 	}
+	p.breaker = newBreaker(p)
 	// The numbers count per channel, so types on one channel share a lane.
 	usual := RoutePubSub
 	if opts.Disabled {
@@ -130,6 +132,7 @@ func (p *Publisher) Publish(ctx context.Context, payload message.Payload, opts .
 		return p.discard(l, payload, o.id, start)
 	}
 
+	defer p.breaker.finish(ctx) // after the lane is free again
 	waited, err := l.lock(ctx)
 	if err != nil {
 		p.count("", redisPart{}, start)

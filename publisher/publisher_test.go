@@ -254,7 +254,7 @@ func TestPublisher_Publish_cancelled(t *testing.T) {
 		{name: "in the delay", prepare: down, after: 1500 * time.Millisecond, takes: 1500 * time.Millisecond, attempts: 2},
 		{name: "deadline in the delay", prepare: down, after: 2500 * time.Millisecond, takes: 2 * time.Second, attempts: 3, timeout: true},
 		// go-redis heeds only a deadline in a read; here that of the budget.
-		{name: "in the read", prepare: hole, after: time.Second, takes: 5 * time.Second, attempts: 1, unknown: true},
+		{name: "in the read", prepare: hole, after: time.Second, takes: 1250 * time.Millisecond, attempts: 1, unknown: true},
 		{name: "deadline in the read", prepare: hole, after: time.Second, takes: time.Second, attempts: 1, unknown: true, timeout: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -329,7 +329,7 @@ func TestPublisher_Publish_deadlineLeavesTimeForTheFallback(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, publisher.RouteFallback, receipt.Route)
 		require.Equal(t, 1500*time.Millisecond, receipt.Elapsed)
-		require.True(t, p.Stats().BreakerOpen)
+		require.False(t, p.Stats().BreakerOpen, "so little time says nothing about Redis")
 	})
 }
 

@@ -49,16 +49,21 @@ func (p *Publisher) toRedis(ctx, budget context.Context, l *lane, m *parcel, ret
 	if p.opts.Disabled {
 		return r
 	}
-	period, ok := p.breaker.admit(ctx)
+	period, ok := p.breaker.admit(ctx, p.hasFallback(m.Type) || p.opts.Outbox != nil)
 	if !ok {
 		r.failures = []error{p.skipped()}
 		return r
 	}
-	moves := 0
+	l.used.Store(true)
+	start, moves := time.Now(), 0
 	for {
+		// A queued message is asked for again, whatever retries says.
+		last := r.attempts-moves >= retries && (m.queued || p.opts.Outbox == nil) || p.opts.NoRetryOnTimeout
+		began := time.Now()
+		n, streamID, kind, err := p.send(attemptOf(budget, p.opts.RetryDelay, r.attempts == 0, last), l, m)
 		r.attempts++
-		n, streamID, kind, err := p.send(budget, l, m)
 		if err == nil {
+			p.trust.judge(ctx, l.channel, nil)
 			r.receivers, r.streamID = n, streamID
 			r.tooFew = m.Type == message.TypeMatchUpdates && n < int64(p.opts.RequireReceivers)
 			r.delivered = streamID != "" || !r.tooFew
@@ -71,6 +76,8 @@ func (p *Publisher) toRedis(ctx, budget context.Context, l *lane, m *parcel, ret
 			}
 			return r
 		}
+		l.asked = time.Time{}
+		p.trust.judge(ctx, l.channel, err)
 		r.failures = append(r.failures, err)
 		if kind == unknown {
 			r.unknown++
@@ -83,14 +90,21 @@ func (p *Publisher) toRedis(ctx, budget context.Context, l *lane, m *parcel, ret
 			continue
 		}
 		again := r.attempts-moves <= retries && !(kind == unknown && p.opts.NoRetryOnTimeout) && !errors.Is(err, redis.ErrClosed)
-		if !again || !p.waitRetry(budget) {
-			// That the caller gave up says nothing about Redis.
-			if ended(ctx) == nil {
+		if !again || !p.waitRetry(budget, time.Since(began)) {
+			// That the caller gave up, or had little time, says nothing about Redis.
+			if ended(ctx) == nil && !(isLate(err) && p.isShort(budget, start)) {
 				p.breaker.trip(period, l.channel, err)
 			}
 			return r
 		}
 	}
+}
+
+// isShort tells whether a budget that began at start is shorter than the
+// publisher's own, by the caller's deadline.
+func (p *Publisher) isShort(budget context.Context, start time.Time) bool {
+	end, ok := budget.Deadline()
+	return ok && (p.opts.Budget == 0 || end.Sub(start) < p.opts.Budget-2*p.opts.Budget/sharedPart)
 }
 
 // send makes one attempt.
@@ -100,43 +114,76 @@ func (p *Publisher) send(ctx context.Context, l *lane, m *parcel) (receivers int
 		if err == nil {
 			p.streams.worked.Store(true)
 			l.behind = false
+			if m.Type == repeated {
+				l.newest.sent(m.ID, kept.Receivers)
+			}
 			return kept.Receivers, kept.StreamID, 0, nil
 		}
 		if !p.degrade(ctx, l, err) {
 			kind = classifyAppend(err)
 			m.tried = m.tried || kind == unknown
+			p.dropDead(ctx, l, kind)
 			return 0, "", kind, err
 		}
 	}
-	receivers, err = p.publish(ctx, l.channel, m.WithoutStream().Body)
+	receivers, err = p.publish(ctx, l, m.WithoutStream().Body, m.Type == message.TypeMatchUpdates)
 	if err != nil {
 		topology.Refresh(ctx, p.conn, err)
 		kind = classify(err)
+		if receivers > 0 {
+			kind = unknown // they listen at a replica
+		}
 		err = explain(err, kind, l.channel)
+		p.dropDead(ctx, l, kind)
 	}
 	return receivers, "", kind, err
 }
 
+// dropDead closes the idle connections after an attempt whose answer was lost: one
+// that died without a sign does not die alone. The next attempt opens one.
+func (p *Publisher) dropDead(ctx context.Context, l *lane, kind outcome) {
+	if kind != unknown {
+		return
+	}
+	if node, err := topology.Node(ctx, p.conn, l.channel); err == nil {
+		topology.DropIdle(node)
+	}
+}
+
 // publish only publishes: on a cluster where subscribers of this SDK listen, so
-// that they are counted.
-func (p *Publisher) publish(ctx context.Context, channel string, body []byte) (receivers int64, err error) {
-	node, err := topology.Node(ctx, p.conn, channel)
+// that they are counted. On a replica PUBLISH is no error and reaches nobody at the
+// master: so the server's role is asked for in the same round trip, once a second,
+// and when too few listen.
+func (p *Publisher) publish(ctx context.Context, l *lane, body []byte, counted bool) (receivers int64, err error) {
+	node, err := topology.Node(ctx, p.conn, l.channel)
 	if err != nil {
 		return 0, err
 	}
-	return node.Publish(ctx, channel, body).Result()
+	if now := time.Now(); p.trust.due(l.asked, now) {
+		if receivers, err = topology.Publish(ctx, node, l.channel, body); err == nil {
+			l.asked = now
+		}
+		return receivers, err
+	}
+	receivers, err = node.Publish(ctx, l.channel, body).Result()
+	if err == nil && counted && receivers < int64(p.opts.RequireReceivers) && topology.IsReplica(topology.Probe(ctx, node)) {
+		err = topology.ErrNotMaster
+	}
+	return receivers, err
 }
 
 // waitRetry pauses before the next attempt. It tells at once when the budget
 // ends before the pause would.
-func (p *Publisher) waitRetry(ctx context.Context) bool {
+// The time that the failed attempt took counts as part of the pause.
+func (p *Publisher) waitRetry(ctx context.Context, took time.Duration) bool {
 	if ended(ctx) != nil {
 		return false
 	}
-	if end, ok := ctx.Deadline(); ok && time.Until(end) <= p.opts.RetryDelay {
+	delay := max(p.opts.RetryDelay-took, 0)
+	if end, ok := ctx.Deadline(); ok && time.Until(end) <= delay {
 		return false
 	}
-	return p.opts.RetryDelay == 0 || pause(ctx, p.opts.RetryDelay)
+	return delay == 0 || pause(ctx, delay)
 }
 
 // skipped tells why the open breaker left Redis out.
@@ -152,7 +199,7 @@ func classify(err error) outcome {
 	if errors.As(err, &answer) {
 		switch {
 		case redis.IsLoadingError(err), redis.IsMasterDownError(err), redis.IsMaxClientsError(err), redis.IsNoReplicasError(err),
-			topology.IsMoving(err):
+			topology.IsMoving(err), redis.HasErrorPrefix(err, "BUSY "), redis.HasErrorPrefix(err, "MISCONF"):
 			return outage
 		}
 		return refused
@@ -160,7 +207,7 @@ func classify(err error) outcome {
 	// go-redis returns a context's error itself only while it waits for a
 	// connection; on a connection a deadline shows as the socket's time-out.
 	if errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) || errors.Is(err, redis.ErrClosed) ||
-		errors.Is(err, topology.ErrNotMaster) || err == context.DeadlineExceeded || err == context.Canceled {
+		errors.Is(err, topology.ErrNotMaster) || errors.Is(err, errPanic) || err == context.DeadlineExceeded || err == context.Canceled {
 		return outage
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
@@ -180,6 +227,8 @@ func explain(err error, kind outcome, channel string) error {
 		return fmt.Errorf("%w (give the client the server's user and password)", err)
 	case redis.IsLoadingError(err):
 		return fmt.Errorf("%w (the server is starting and will take messages soon)", err)
+	case redis.HasErrorPrefix(err, "MISCONF"):
+		return fmt.Errorf("%w (free the disk that Redis writes its snapshots to, or switch these off)", err)
 	case errors.As(err, &answer):
 		// Redis quotes the arguments of a command that it does not know.
 		if text, _, found := strings.Cut(err.Error(), ", with args"); found {

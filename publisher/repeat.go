@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/PitchConnect/fogispubsub/durable"
 	"github.com/PitchConnect/fogispubsub/internal/topology"
 	"github.com/PitchConnect/fogispubsub/message"
+	"github.com/redis/go-redis/v9"
 )
 
 // repeated is the type whose newest message is repeated: a snapshot says all
@@ -20,26 +22,38 @@ const (
 	repeatEvery = 10 * time.Second
 )
 
+// newest is what a lane knows of the newest message of the type repeated that this
+// process put into the stream.
+type newest struct {
+	id string // guarded by the lane's lock
+	// heard is how many listeners it had, or more of them that were seen later,
+	// plus one; zero is not known.
+	heard atomic.Int64
+}
+
+func (n *newest) sent(id string, receivers int64) {
+	n.id = id
+	n.heard.Store(receivers + 1)
+}
+
 // repeat publishes the newest snapshot once more whenever the channel has got
-// listeners. The number of them is taken as it is at first; where it could not
-// be asked for, none are assumed.
+// listeners since it was sent. A process that has sent none has nothing to repeat,
+// unless an earlier one left an outbox.
 func (p *Publisher) repeat(ctx context.Context, l *lane) {
 	poll := time.NewTicker(repeatPoll)
 	defer poll.Stop()
-	known, due := false, false
-	heard := int64(0)
-	var last time.Time
+	due := false
 	for {
-		if p.streams.on() {
+		if p.streams.on() && (l.newest.heard.Load() > 0 || p.opts.Outbox != nil) {
 			n, err := p.listeners(ctx, l.channel)
 			if err != nil {
 				n = 0
 			}
-			due = due || known && n > heard
-			heard, known = n, true
+			heard := l.newest.heard.Swap(n + 1)
+			due = due || heard > 0 && n+1 > heard
 		}
-		if due && time.Since(last) >= repeatEvery && p.repeatNewest(ctx, l) {
-			due, last = false, time.Now()
+		if due && p.repeatNewest(ctx, l) {
+			due = false
 		}
 		select {
 		case <-ctx.Done():
@@ -62,7 +76,7 @@ func (p *Publisher) listeners(ctx context.Context, channel string) (int64, error
 
 // repeatNewest tells whether nothing is left to repeat. While a newer message
 // than the stream's is on its way, or has gone by HTTP alone, the stream's must
-// not follow it.
+// not follow it. One that another process has put there is left to that one.
 func (p *Publisher) repeatNewest(ctx context.Context, l *lane) bool {
 	if _, err := l.lock(ctx); err != nil {
 		return false
@@ -74,15 +88,30 @@ func (p *Publisher) repeatNewest(ctx context.Context, l *lane) bool {
 	ctx, cancel := context.WithTimeout(ctx, DefaultBudget)
 	defer cancel()
 	newest, found, err := durable.Latest(ctx, p.conn, l.channel)
-	if err == nil && (!found || newest.Type != repeated) {
+	if err == nil && (!found || newest.Type != repeated || !p.isOwn(l, newest)) {
 		return true
 	}
 	var receivers int64
+	var claimed claim
 	if err == nil {
-		m := message.Outgoing{ID: newest.ID, Type: newest.Type, Body: newest.Body}.WithRepeat()
-		receivers, err = p.publish(ctx, l.channel, m.Body)
+		claimed, err = p.claim(ctx, l.channel)
 	}
-	if err != nil {
+	if err == nil {
+		switch claimed {
+		case claimOther:
+			return true
+		case claimEarlier:
+			return false
+		}
+		m := message.Outgoing{ID: newest.ID, Type: newest.Type, Body: newest.Body}.WithRepeat()
+		receivers, err = p.publish(ctx, l, m.Body, false)
+	}
+	switch {
+	case redis.IsPermissionError(err):
+		p.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "newest snapshot not repeated; allow the Redis user +set on the key "+repeatKey(l.channel),
+			slog.String("channel", l.channel), slog.Any("err", err))
+		return true
+	case err != nil:
 		if !errors.Is(err, durable.ErrUnsupported) && ctx.Err() == nil {
 			p.opts.Logger.LogAttrs(ctx, slog.LevelDebug, "the newest snapshot could not be repeated",
 				slog.String("channel", l.channel), slog.Any("err", err))
@@ -96,4 +125,51 @@ func (p *Publisher) repeatNewest(ctx context.Context, l *lane) bool {
 		slog.String("type", string(newest.Type)), slog.String("message_id", newest.ID), slog.String("channel", l.channel),
 		slog.Int64("receivers", receivers))
 	return true
+}
+
+// isOwn tells whether an entry is known to be the newest message on every route:
+// this process put it there last. An earlier process that had the outbox, which is
+// empty, sent nothing later than what the stream has of its source.
+func (p *Publisher) isOwn(l *lane, e durable.Entry) bool {
+	if l.newest.id != "" || p.opts.Outbox == nil {
+		return e.ID == l.newest.id
+	}
+	decoded, err := message.Decode(e.Body)
+	return err == nil && decoded.Source == p.opts.Source
+}
+
+// claim is who repeats for a rise.
+type claim int
+
+const (
+	claimOwn claim = iota
+	// claimEarlier: this process did within repeatEvery, and will again.
+	claimEarlier
+	// claimOther: another process did within repeatEvery. It sees what comes later.
+	claimOther
+)
+
+// repeatKey is a key whose life is the pause between two repeats.
+func repeatKey(channel string) string { return "{" + channel + "}:repeat" }
+
+// claim asks whether to repeat, so that of several processes one does.
+func (p *Publisher) claim(ctx context.Context, channel string) (claim, error) {
+	node, err := topology.Node(ctx, p.conn, channel)
+	if err != nil {
+		return 0, err
+	}
+	took, err := node.SetNX(ctx, repeatKey(channel), p.epoch, repeatEvery).Result()
+	if err != nil || took {
+		return claimOwn, err
+	}
+	by, err := node.Get(ctx, repeatKey(channel)).Result()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return claimEarlier, nil // it has ended: at the next look
+	case err != nil:
+		return 0, err
+	case by == p.epoch:
+		return claimEarlier, nil
+	}
+	return claimOther, nil
 }

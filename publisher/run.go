@@ -10,15 +10,20 @@ import (
 // [Fallback] returns. Call it once at a time.
 //
 // Whenever Redis was found not to work, Run asks for it every second, so that
-// messages take that route again as soon as it works; without Run the first
-// Publish after a second sends that PING, for at most 40 ms, which a distant
-// Redis behind TLS may not meet. Run sends what waits in Options.Outbox, also
+// messages take that route again as soon as it works. Without Run the first Publish
+// after a second asks: it waits for 40 ms if another route can take the message, and
+// asks once more when that has it, so that a distant Redis is found too. Every five
+// seconds Run asks the servers on which this process publishes whether they are
+// masters. Run sends what waits in Options.Outbox, also
 // what an earlier process left there; without Run only the next Publish of the
 // type does. It repeats snapshots as [DurableOptions].NoRepeat says, and removes
 // entries older than [DurableOptions].MaxAge from the streams.
 func (p *Publisher) Run(ctx context.Context) error {
 	var parts sync.WaitGroup
 	parts.Go(func() { p.breaker.watch(ctx) })
+	if !p.opts.Disabled {
+		parts.Go(func() { p.check(ctx) })
+	}
 	if p.opts.Outbox != nil {
 		parts.Go(func() { p.drain(ctx) })
 	}

@@ -32,6 +32,10 @@ type Stats struct {
 	// LastSuccess is when a route last took a message; zero: never.
 	LastSuccess time.Time `json:"last_success,omitzero"`
 
+	// NotMasterSince is since when the server at Redis' address is a replica, on
+	// which nothing can be published; zero when it is a master, or not known.
+	NotMasterSince time.Time
+
 	// BreakerOpen tells that Redis is left out for now because it failed, and
 	// BreakerSince since when.
 	BreakerOpen  bool      `json:"breaker_open"`
@@ -47,6 +51,7 @@ func (p *Publisher) Stats() Stats {
 	if p.opts.Outbox != nil {
 		s.Waiting = p.opts.Outbox.Len()
 	}
+	s.NotMasterSince = p.trust.notMaster()
 	s.BreakerSince, s.BreakerOpen = p.breaker.openSince()
 	return s
 }

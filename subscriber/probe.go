@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/PitchConnect/fogispubsub/internal/topology"
 )
 
 // probe is a session's channel to itself. A PING proves that the socket works;
@@ -64,7 +66,7 @@ func (s *session) sendProbe(payload string) bool {
 	before := s.last.Load()
 	sent := time.Now()
 	ctx, cancel := context.WithTimeout(s.ctx, s.idle)
-	err := s.k.run.s.conn.Publish(ctx, s.probe.channel, payload).Err()
+	err := s.publishProbe(ctx, payload)
 	cancel()
 	switch {
 	case s.ctx.Err() != nil:
@@ -101,6 +103,24 @@ func (s *session) sendProbe(payload string) bool {
 			return false
 		}
 	}
+}
+
+// publishProbe publishes a probe on a connection that leads to a master: one to a
+// replica, as after a failover, would not reach this session.
+func (s *session) publishProbe(ctx context.Context, payload string) error {
+	conn := s.k.run.s.conn
+	node, err := topology.Node(ctx, conn, s.probe.channel)
+	if err != nil {
+		return err
+	}
+	_, err = topology.Publish(ctx, node, s.probe.channel, payload)
+	if topology.IsReplica(err) { // once more, on a new connection
+		topology.Refresh(ctx, conn, err)
+		if node, err = topology.Node(ctx, conn, s.probe.channel); err == nil {
+			_, err = topology.Publish(ctx, node, s.probe.channel, payload)
+		}
+	}
+	return err
 }
 
 // probeRefused notes that the Redis user may not use the probe's channel. The

@@ -27,6 +27,11 @@ func IsMoved(err error) bool {
 	return redis.HasErrorPrefix(err, "MOVED") || redis.HasErrorPrefix(err, "ASK")
 }
 
+// IsReplica tells whether the server at the end of a connection is a replica.
+func IsReplica(err error) bool {
+	return errors.Is(err, ErrNotMaster) || redis.IsReadOnlyError(err)
+}
+
 // IsMoving tells whether a server did nothing because another one is taking its
 // place or its slot, so that another attempt soon finds that one.
 func IsMoving(err error) bool {

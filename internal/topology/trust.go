@@ -32,7 +32,7 @@ func DropIdle(node redis.UniversalClient) {
 		if piped {
 			all := node.Pipeline()
 			all.Ping(ctx)
-			_, _ = all.Exec(ctx)
+			_ = Exec(ctx, all)
 		}
 		if !single && !piped {
 			return
@@ -71,6 +71,19 @@ func (q roleQuestion) err() error {
 	return nil
 }
 
+// Exec runs a pipeline whose commands have their own errors. It returns the one that
+// none of them has: where the greeting of a new connection is refused (WRONGPASS,
+// LOADING), go-redis leaves the commands without an error and without an answer.
+func Exec(ctx context.Context, p redis.Pipeliner) error {
+	cmds, err := p.Exec(ctx)
+	for _, cmd := range cmds {
+		if cmd.Err() != nil {
+			return nil
+		}
+	}
+	return err
+}
+
 // single is a pipeline on a connection of the pool that takes single commands:
 // go-redis has another one for pipelines. What it returns must be called.
 func single(node redis.UniversalClient) (redis.Pipeliner, func()) {
@@ -88,10 +101,15 @@ func Probe(ctx context.Context, node redis.UniversalClient) error {
 	both, giveBack := single(node)
 	ping := both.Ping(ctx)
 	role := askRole(ctx, both)
-	_, _ = both.Exec(ctx) // the first error: each command has its own
+	greeted := Exec(ctx, both)
 	giveBack()
 	err := ping.Err()
 	switch {
+	case greeted != nil:
+		err = greeted
+		if isAnswer(err) {
+			return err
+		}
 	case err != nil && !isAnswer(err):
 	case err == nil && ping.Val() != "PONG": // QUEUED, as inside MULTI
 		err = fmt.Errorf("%w to PING", ErrAnswer)
@@ -111,8 +129,11 @@ func Publish(ctx context.Context, node redis.UniversalClient, channel string, bo
 	both, giveBack := single(node)
 	published := both.Publish(ctx, channel, body)
 	role := askRole(ctx, both)
-	_, _ = both.Exec(ctx)
+	greeted := Exec(ctx, both)
 	giveBack()
+	if greeted != nil {
+		return 0, greeted
+	}
 	if receivers, err = published.Result(); err != nil {
 		return receivers, err
 	}
