@@ -133,6 +133,12 @@ func (c *Client) fallbackHealth(ctx context.Context) []health.Check {
 	return []health.Check{check}
 }
 
+// routed tells whether messages of a type can leave the outbox: there is no
+// channel for a type of the program's own that Options no longer names.
+func (c *Client) routed(t message.Type) bool {
+	return c.config.Channel(t) != "" || c.sender.options.Channels[t] != ""
+}
+
 // ownHealth judges what the client knows of itself.
 func (c *Client) ownHealth() (checks []health.Check) {
 	stats := c.sender.stats()
@@ -160,6 +166,9 @@ func (c *Client) ownHealth() (checks []health.Check) {
 		settings.Find(health.Healthy, warning, "") // a note: it may be meant so
 	}
 	checks = append(checks, publishing, settings)
+	if box, ok := c.sender.check(c.routed); ok {
+		checks = append(checks, box)
+	}
 	status := c.Status()
 	if status.State == subscriber.StateStopped {
 		return checks // Run does not run: nothing is to be subscribed

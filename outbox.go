@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"log/slog"
 	"reflect"
 	"sync/atomic"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/PitchConnect/fogispubsub/health"
 	"github.com/PitchConnect/fogispubsub/message"
 	"github.com/PitchConnect/fogispubsub/publisher"
 )
@@ -27,6 +31,7 @@ type sender struct {
 	current atomic.Pointer[publisher.Publisher]
 	ready   chan struct{} // closed once current is the one that publishes
 	problem atomic.Pointer[error]
+	opened  atomic.Pointer[publisher.Outbox]
 	refused atomic.Uint64 // messages, because the outbox could not be opened
 
 	turn   chan struct{}    // capacity one; guards what follows, and the opening
@@ -101,6 +106,8 @@ func (s *sender) openOutbox() (*publisher.Publisher, error) {
 		return nil, errors.Join(err, closeOutbox(file))
 	}
 	s.file = file
+	s.opened.Store(&file)
+	s.tell(file)
 	return p, nil
 }
 
@@ -132,6 +139,64 @@ func (s *sender) run(ctx context.Context, onlyPublishes bool) error {
 	case <-ctx.Done():
 		return nil
 	}
+}
+
+// outbox is the one in use, nil if there is none.
+func (s *sender) outbox() publisher.Outbox {
+	if file := s.opened.Load(); file != nil {
+		return *file
+	}
+	return s.options.Outbox
+}
+
+// troubled is an outbox that knows what an operator should look at, as
+// outbox.File does.
+type troubled interface {
+	Problems() iter.Seq2[string, string]
+}
+
+// tell logs what is wrong with the outbox when it is opened.
+func (s *sender) tell(file publisher.Outbox) {
+	if t, ok := file.(troubled); ok {
+		for problem, cure := range t.Problems() {
+			s.options.Logger.Error("the outbox needs an operator", slog.String("problem", problem), slog.String("cure", cure))
+		}
+	}
+}
+
+// aging is an outbox that knows how old its records are, as outbox.File does.
+type aging interface {
+	Types() []message.Type
+	Oldest(types ...message.Type) time.Time
+}
+
+// check judges the outbox; ok is false if there is none. routed tells whether a
+// type has a channel or a fallback.
+func (s *sender) check(routed func(message.Type) bool) (check health.Check, ok bool) {
+	file := s.outbox()
+	if file == nil {
+		return check, false
+	}
+	check = health.Check{Name: "outbox", Status: health.Healthy, Details: map[string]any{"waiting": file.Len()}}
+	if t, ok := file.(troubled); ok {
+		for problem, cure := range t.Problems() {
+			check.Find(health.Degraded, problem, cure)
+		}
+	}
+	if a, ok := file.(aging); ok {
+		for _, t := range a.Types() {
+			if !routed(t) {
+				check.Find(health.Degraded, fmt.Sprintf("%d messages of type %s wait in the outbox and have no route", file.Len(t), t), "give the type a channel, or remove them with fogis-pubsub outbox")
+			}
+		}
+		if oldest := a.Oldest(); !oldest.IsZero() {
+			check.Details["oldest"] = oldest
+			if age := time.Since(oldest); age > waitingAge {
+				check.Find(health.Degraded, fmt.Sprintf("a message has waited in the outbox for %v", age.Round(time.Second)), "see what Redis and the fallback answer; fogis-pubsub outbox list")
+			}
+		}
+	}
+	return check, true
 }
 
 func (s *sender) stats() publisher.Stats {

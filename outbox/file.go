@@ -84,6 +84,10 @@ func (f *File) Stats(types ...message.Type) Stats {
 // when none is given. It reads no file and does not fail.
 func (f *File) Len(types ...message.Type) int { return f.Stats(types...).Len }
 
+// Oldest returns when the record was put that waits longest in the queues of the
+// given types, or in all when none is given; zero if none waits.
+func (f *File) Oldest(types ...message.Type) time.Time { return f.Stats(types...).Oldest }
+
 // Types returns the types that have a record waiting, sorted.
 func (f *File) Types() []message.Type {
 	f.mu.Lock()

@@ -53,7 +53,7 @@ const usage = `usage: fogis-pubsub COMMAND [flags]
   subscribe       [--durable [--group G]] [--count N] [--timeout D] [--channel C]...
   replay          --type T [--since D or RFC 3339] [--after ID]
   deadletter      list|show|requeue|discard [--type T] [--error TEXT] [--older D] [--newer D] [--group G] [--stale] [--all] [ID]...
-  outbox          list|drain [--path F] [--timeout D]
+  outbox          list|show|drain|requeue|discard|salvage [--path F] [--aside] [--all] [--timeout D] [ID or FILE]...
   serve           --addr A [--host NAME] [--allow-unauthenticated]
   check           [--fallback URL] [--watch D] [--json]
   redis           up|down|status [--file F] [--required] [--timeout D]
@@ -170,8 +170,9 @@ func (c *command) options(f *flags, overrides map[string]string) fogispubsub.Opt
 		level = slog.LevelDebug
 	}
 	getenv := c.env(overrides)
+	logger := slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: level}))
 	return fogispubsub.Options{
-		OpenOutbox: func(path string) (publisher.Outbox, error) { return outbox.Open(path, outbox.Options{}) },
+		OpenOutbox: func(path string) (publisher.Outbox, error) { return outbox.Open(path, outbox.Options{Logger: logger}) },
 		Getenv: func(name string) string {
 			// One process has the file at a time: a command that only looks must
 			// not keep it from the service, nor fail because that runs.
@@ -180,7 +181,7 @@ func (c *command) options(f *flags, overrides map[string]string) fogispubsub.Opt
 			}
 			return getenv(name)
 		},
-		Logger: slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: level})),
+		Logger: logger,
 	}
 }
 

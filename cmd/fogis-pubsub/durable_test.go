@@ -85,7 +85,7 @@ func TestPublish_outbox_sendsLater(t *testing.T) {
 	require.Equal(t, "processing_status", listed.line()["type"])
 	drained := start(t, away, "", "outbox", "drain")
 	require.Equal(t, exitDone, drained.wait(), drained.stderr)
-	require.Equal(t, map[string]any{"drained": json.Number("1"), "left": json.Number("0")}, drained.line())
+	require.Equal(t, map[string]any{"drained": json.Number("1"), "left": json.Number("0"), "set_aside": json.Number("0")}, drained.line())
 	writer = start(t, away, "", "publish", "status", "--status", "two")
 	require.Equal(t, exitDone, writer.wait(), writer.stderr)
 	require.Equal(t, "stream", writer.line()["route"])
@@ -102,9 +102,14 @@ func TestOutbox_inUse_namesTheHolder(t *testing.T) {
 	f, err := outbox.Open(path, outbox.Options{})
 	require.NoError(t, err)
 	defer f.Close()
-	listed := start(t, map[string]string{"FOGIS_OUTBOX_PATH": path}, "", "outbox", "list")
-	require.Equal(t, exitFailed, listed.wait())
-	require.Contains(t, listed.stderr.String(), fmt.Sprintf("by process %d", os.Getpid()))
+	require.NoError(t, f.Put(message.Outgoing{ID: "a", Type: message.TypeSystemAlert, Body: []byte("{}")}, ""))
+	env := map[string]string{"FOGIS_OUTBOX_PATH": path}
+	listed := start(t, env, "", "outbox", "list")
+	require.Equal(t, exitDone, listed.wait(), listed.stderr)
+	require.Equal(t, "a", listed.line()["message_id"])
+	discarding := start(t, env, "", "outbox", "discard", "a")
+	require.Equal(t, exitFailed, discarding.wait())
+	require.Contains(t, discarding.stderr.String(), fmt.Sprintf("by process %d", os.Getpid()))
 }
 
 // The service's environment is the operator's too, and its outbox is in use.
