@@ -176,7 +176,7 @@ func (c *Client) ownHealth() (checks []health.Check) {
 	subscription := health.Check{Name: "subscription", Status: health.Healthy, Details: map[string]any{"state": status.State}}
 	for _, s := range status.Sessions {
 		if s.State != subscriber.StateSubscribed {
-			subscription.Find(health.Degraded, fmt.Sprintf("session %s is %s: %s", s.Name, s.State, s.LastError), "it is tried again by itself")
+			subscription.Find(health.Degraded, fmt.Sprintf("session %s is %s: %s", s.Name, s.State, s.LastError), "it is retried automatically")
 		}
 		if slices.Contains([]subscriber.ProbeState{subscriber.ProbeFailed, subscriber.ProbeRefused}, s.Probe) {
 			subscription.Find(health.Degraded, fmt.Sprintf("session %s cannot prove that Redis delivers: %s", s.Name, s.ProbeError), "allow the Redis user the channels fogis:probe:*")

@@ -116,6 +116,7 @@ func TestPrivacy_receiving(t *testing.T) {
 		req, err := http.NewRequestWithContext(t.Context(), method, url+"/"+email, strings.NewReader(body))
 		require.NoError(t, err)
 		req.Header.Set("Authorization", "Bearer "+token)
+		req.Header.Set("Content-Type", "application/json")
 		req.Header.Set("Idempotency-Key", email)
 		resp, err := http.DefaultClient.Do(req)
 		require.NoError(t, err)

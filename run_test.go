@@ -70,6 +70,7 @@ func TestClient_oneHandlingOverBothRoutes(t *testing.T) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
 		require.NoError(t, err)
 		req.Header.Set("Authorization", "Bearer t0ken")
+		req.Header.Set("Content-Type", "application/json")
 		go func() {
 			resp, err := http.DefaultClient.Do(req)
 			if err != nil {
