@@ -57,7 +57,7 @@ func (c *Client) keeps() bool {
 	return c.config.Durable.Mode != config.DurableOff && !c.Stats().Publisher.Degraded
 }
 
-var ownTypes = []message.Type{message.TypeMatchUpdates, message.TypeProcessingStatus, message.TypeSystemAlert}
+var ownTypes = message.Types()
 
 func (c *Client) channelNames() (names []string) {
 	for _, t := range ownTypes {

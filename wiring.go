@@ -66,7 +66,7 @@ func subscriberOptions(cfg config.Config, o subscriber.Options, logger *slog.Log
 // that the caller set in code.
 func channels(cfg config.Config, set map[message.Type]string) map[message.Type]string {
 	names := map[message.Type]string{}
-	for _, t := range []message.Type{message.TypeMatchUpdates, message.TypeProcessingStatus, message.TypeSystemAlert} {
+	for _, t := range message.Types() {
 		names[t] = cfg.Channel(t)
 	}
 	for t, name := range set {

@@ -163,9 +163,11 @@ func (c Config) WithDefaults() Config {
 	setDefault(&c.Redis.MaxRetries, defaultMaxRetries)
 	setDefault(&c.Redis.RetryDelay, defaultRetryDelay)
 	setDefault(&c.Redis.HealthCheckInterval, defaultHealthCheckInterval)
-	setDefault(&c.Channels.MatchUpdates, message.ChannelMatchUpdates)
-	setDefault(&c.Channels.ProcessorStatus, message.ChannelProcessingStatus)
-	setDefault(&c.Channels.SystemAlerts, message.ChannelSystemAlerts)
+	for _, t := range message.Types() {
+		if name := c.Channels.of(t); name != nil {
+			setDefault(name, t.DefaultChannel())
+		}
+	}
 	setDefault(&c.Fallback.BatchSize, defaultBatchSize)
 	setDefault(&c.Fallback.Timeout, defaultFallbackTimeout)
 	setDefault(&c.RequireReceivers, defaultRequireReceivers)
@@ -179,17 +181,25 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
+// of is the setting of t's channel; nil for a type that has none.
+func (c *Channels) of(t message.Type) *string {
+	switch t {
+	case message.TypeMatchUpdates:
+		return &c.MatchUpdates
+	case message.TypeProcessingStatus:
+		return &c.ProcessorStatus
+	case message.TypeSystemAlert:
+		return &c.SystemAlerts
+	}
+	return nil
+}
+
 // Channel returns the channel that carries t: the configured one, else t's
 // default; "" for a type that has neither.
 func (c Config) Channel(t message.Type) string {
 	name := ""
-	switch t {
-	case message.TypeMatchUpdates:
-		name = c.Channels.MatchUpdates
-	case message.TypeProcessingStatus:
-		name = c.Channels.ProcessorStatus
-	case message.TypeSystemAlert:
-		name = c.Channels.SystemAlerts
+	if set := c.Channels.of(t); set != nil {
+		name = *set
 	}
 	if name == "" {
 		return t.DefaultChannel()

@@ -19,6 +19,10 @@ const (
 	ChannelSystemAlerts     = "fogis:system:alerts"
 )
 
+// Types returns the types that have a default channel. Whatever works on "all
+// types" goes by it.
+func Types() []Type { return []Type{TypeMatchUpdates, TypeProcessingStatus, TypeSystemAlert} }
+
 // DefaultChannel returns the channel that carries t when no other is
 // configured, or "" for a type that has none.
 func (t Type) DefaultChannel() string {

@@ -75,8 +75,8 @@ func (l *lane) encode(h message.Header, p message.Payload, limit int) ([]byte, e
 		return nil, err
 	}
 	if limit >= 0 && len(body) > limit {
-		return nil, fmt.Errorf("%w: %d bytes, of at most %d; send fewer matches, or raise Options.MaxMessageBytes here and at every subscriber",
-			message.ErrInvalid, len(body), limit)
+		return nil, fmt.Errorf("%w: %d bytes, of at most %d; send less in one message, or raise Options.MaxMessageBytes here and at every subscriber",
+			message.ErrTooLarge, len(body), limit)
 	}
 	l.sent++
 	l.buf = nil

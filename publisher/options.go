@@ -131,10 +131,9 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	channels := map[message.Type]string{
-		message.TypeMatchUpdates:     message.ChannelMatchUpdates,
-		message.TypeProcessingStatus: message.ChannelProcessingStatus,
-		message.TypeSystemAlert:      message.ChannelSystemAlerts,
+	channels := make(map[message.Type]string)
+	for _, t := range message.Types() {
+		channels[t] = t.DefaultChannel()
 	}
 	maps.Copy(channels, o.Channels)
 	o.Channels = channels

@@ -72,10 +72,10 @@ func (c *command) deadletter(ctx context.Context, args []string) (err error) {
 	if *newer > 0 {
 		l.filter.Since = now.Add(-*newer)
 	}
-	l.types = []message.Type{message.TypeMatchUpdates, message.TypeProcessingStatus, message.TypeSystemAlert}
+	l.types = message.Types()
 	switch {
 	case *typ != "" && l.filter.Type.DefaultChannel() == "":
-		return fmt.Errorf("%w: --type: %s, %s or %s", errUsage, l.types[0], l.types[1], l.types[2])
+		return fmt.Errorf("%w: --type: one of %v", errUsage, message.Types())
 	case *typ != "":
 		l.types = []message.Type{l.filter.Type}
 	case len(l.ids) > 0:

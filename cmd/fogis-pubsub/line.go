@@ -64,9 +64,9 @@ func newPrinter(w io.Writer, limit int) *printer {
 	return &printer{out: bufio.NewWriter(w), limit: limit, done: make(chan struct{}), failed: make(chan struct{})}
 }
 
-// register makes p the handler of all three types.
+// register makes p the handler of all types.
 func (p *printer) register(client *fogispubsub.Client) {
-	for _, t := range []message.Type{message.TypeMatchUpdates, message.TypeProcessingStatus, message.TypeSystemAlert} {
+	for _, t := range message.Types() {
 		client.Handle(t, p.handle)
 	}
 }

@@ -289,3 +289,27 @@ func keys(object map[string]any) []string {
 	slices.Sort(names)
 	return names
 }
+
+// What FOGIS itself answers to a question for matches.
+func TestReadUpdate_takesAnAnswerOfFOGIS(t *testing.T) {
+	t.Parallel()
+	for _, answer := range []string{
+		`{"matchlista":[{"matchid":1},{"matchid":2}],"anvandare":null}`,
+		`{"d":{"matchlista":[{"matchid":1},{"matchid":2}]}}`,
+		`{"d":"{\"matchlista\":[{\"matchid\":1},{\"matchid\":2}]}"}`,
+	} {
+		u, err := readUpdate([]byte(answer))
+		require.NoError(t, err, answer)
+		require.Len(t, u.payload.Matches, 2)
+		require.Equal(t, `{"matchid":2}`, string(u.payload.Matches[1].Raw))
+	}
+	for answer, want := range map[string]string{
+		`{"d":"no"}`:        `invalid message: d: want the answer of FOGIS, {"matchlista":[...]}`,
+		`{"d":{}}`:          `invalid message: d: want the answer of FOGIS, {"matchlista":[...]}`,
+		`{"matchlista":{}}`: "invalid message: matchlista: want a list",
+		"\xff\xfe[\x00":     "invalid message: is UTF-16: send UTF-8",
+	} {
+		_, err := readUpdate([]byte(answer))
+		require.EqualError(t, err, want)
+	}
+}

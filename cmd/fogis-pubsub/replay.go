@@ -23,8 +23,7 @@ func (c *command) replay(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	if message.Type(*typ).DefaultChannel() == "" {
-		return fmt.Errorf("%w: replay needs --type %s, %s or %s", errUsage,
-			message.TypeMatchUpdates, message.TypeProcessingStatus, message.TypeSystemAlert)
+		return fmt.Errorf("%w: replay needs --type, one of %v", errUsage, message.Types())
 	}
 	if *since != "" && *after != "" {
 		return fmt.Errorf("%w: give --since or --after, not both", errUsage)

@@ -18,6 +18,10 @@ type update struct {
 }
 
 func readUpdate(data []byte) (*update, error) {
+	data, err := matchList(data)
+	if err != nil {
+		return nil, err
+	}
 	trimmed := bytes.TrimLeft(data, " \t\r\n")
 	array := len(trimmed) > 0 && trimmed[0] == '['
 	if array { // as the barest envelope
@@ -45,6 +49,38 @@ func readUpdate(data []byte) (*update, error) {
 		u.id = m.ID
 	}
 	return u, nil
+}
+
+// matchList is the array of matches in an answer of FOGIS: {"matchlista":[…]}, or
+// that as the value of d, an object or a text. Anything else stays as it is.
+func matchList(data []byte) ([]byte, error) {
+	var answer map[string]json.RawMessage
+	if json.Unmarshal(data, &answer) != nil {
+		return data, nil // which Decode names
+	}
+	for _, key := range []string{"type", "event_type", "payload", "matches"} {
+		if answer[key] != nil {
+			return data, nil
+		}
+	}
+	if d := answer["d"]; d != nil {
+		var text string
+		if json.Unmarshal(d, &text) == nil {
+			d = json.RawMessage(text)
+		}
+		answer = nil
+		if json.Unmarshal(d, &answer) != nil || answer["matchlista"] == nil {
+			return nil, fmt.Errorf("%w: d: want the answer of FOGIS, {\"matchlista\":[...]}", message.ErrInvalid)
+		}
+	}
+	list := bytes.TrimSpace(answer["matchlista"])
+	switch {
+	case list == nil:
+		return data, nil
+	case list[0] != '[':
+		return nil, fmt.Errorf("%w: matchlista: want a list", message.ErrInvalid)
+	}
+	return list, nil
 }
 
 // readChanges takes the changes of a file of their own, in any form that an
