@@ -3,6 +3,7 @@ package httpfallback
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 
 	"github.com/PitchConnect/fogispubsub/message"
 )
@@ -27,21 +28,36 @@ func (h *handler) read(data []byte) (*message.Envelope, string) {
 }
 
 // missing tells what data lacks to be an object with a list of matches. It
-// returns "" if it has one, and for an envelope, which has them elsewhere.
+// returns "" if it has one, and for an envelope, which has them elsewhere. What
+// it keeps of data does not grow with the number of its keys.
 func missing(data []byte) string {
-	var keys map[string]json.RawMessage
+	var keys struct {
+		Payload json.RawMessage `json:"payload"`
+		Matches json.RawMessage `json:"matches"`
+	}
 	if err := json.Unmarshal(data, &keys); err != nil {
 		if json.Valid(data) && bytes.HasPrefix(bytes.TrimSpace(data), []byte("[{")) {
 			return missingMatches
 		}
 		return missingJSON
 	}
-	if len(keys) == 0 {
+	inner, object := bytes.CutPrefix(bytes.TrimSpace(data), []byte("{"))
+	if !object || bytes.HasPrefix(bytes.TrimSpace(inner), []byte("}")) {
 		return missingJSON
 	}
-	_, payload := keys["payload"]
-	if payload || bytes.HasPrefix(keys["matches"], []byte("[")) {
+	if keys.Payload != nil || bytes.HasPrefix(keys.Matches, []byte("[")) {
 		return ""
 	}
 	return missingMatches
+}
+
+// readAll is io.ReadAll for a body whose length is known, -1 if it is not. One
+// that is known costs its size, not twice as much while it grows.
+func readAll(r io.Reader, length int64) ([]byte, error) {
+	var b bytes.Buffer
+	if length > 0 {
+		b.Grow(int(length) + bytes.MinRead)
+	}
+	_, err := b.ReadFrom(r)
+	return b.Bytes(), err
 }

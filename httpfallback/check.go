@@ -6,12 +6,13 @@ import (
 	"time"
 )
 
-// Check tells whether the receiver is reachable and has something at the
-// URL's path, without sending it anything to handle: it asks with OPTIONS. A
-// receiver of this package also tells whether it takes the token; a wrong one is
-// an error with Status 401. It returns within 4 s. The error is an [*Error].
+// Check tells whether the receiver is reachable, has something at the URL's path
+// and takes the token, without sending it anything to handle: it asks with an
+// authorized OPTIONS. It returns within 4 s. The error is an [*Error].
 //
-// A nil error does not promise that a message would be accepted: the Python
+// A receiver made with [Handler] asks for its token there as it does for a POST.
+// The Python calendar asks for none, so that only a proxy before it can refuse
+// one. A nil error does not promise that a message would be accepted: the Python
 // calendar answers OPTIONS also while it cannot write to Google.
 func (c *Client) Check(ctx context.Context) error {
 	defer c.closeIdle()
@@ -28,14 +29,14 @@ func (c *Client) Check(ctx context.Context) error {
 	if acceptsEnvelopes(resp.Header) && resp.Header.Get("WWW-Authenticate") != "" {
 		resp.StatusCode = http.StatusUnauthorized // of a POST
 	}
-	// Servers that know nothing of OPTIONS answer 405 or 501, which is fine:
-	// only POST counts.
-	switch resp.StatusCode {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
-		http.StatusTemporaryRedirect, http.StatusPermanentRedirect,
-		http.StatusNotFound, http.StatusUnauthorized, http.StatusForbidden,
-		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return d.error(judge(unknown, c.path, resp, nil))
+	o := judge(unknown, c.path, resp, nil)
+	switch {
+	case resp.StatusCode < 300,
+		// Servers that know nothing of OPTIONS answer so: only POST counts.
+		resp.StatusCode == http.StatusMethodNotAllowed, resp.StatusCode == http.StatusNotImplemented,
+		// They have something against the empty message.
+		o.refused && resp.StatusCode != http.StatusNotFound && resp.StatusCode != http.StatusGone:
+		return nil
 	}
-	return nil
+	return d.error(o)
 }

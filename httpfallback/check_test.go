@@ -13,6 +13,7 @@ import (
 	"github.com/PitchConnect/fogispubsub/config"
 	"github.com/PitchConnect/fogispubsub/httpfallback"
 	"github.com/PitchConnect/fogispubsub/internal/faultnet"
+	"github.com/PitchConnect/fogispubsub/message"
 )
 
 func TestClient_Check(t *testing.T) {
@@ -21,7 +22,8 @@ func TestClient_Check(t *testing.T) {
 		status int
 		text   string // "" = reachable
 	}{
-		{200, ""}, {204, ""}, {405, ""}, {501, ""}, {400, ""},
+		{200, ""}, {204, ""}, {405, ""}, {501, ""}, {400, ""}, {415, ""},
+		{407, "check the proxy"}, {410, "has no"}, {429, "not ready"}, {500, "failed"}, {507, "failed"}, {522, "failed"},
 		{302, "redirects are not followed"}, {308, "redirects are not followed"},
 		{401, "token"}, {403, "token"},
 		{404, "an invalid REDIS_TIMEOUT"},
@@ -43,15 +45,23 @@ func TestClient_Check(t *testing.T) {
 	}
 }
 
+// The token is proved by a request that changes nothing.
 func TestClient_Check_handler(t *testing.T) {
 	t.Parallel()
-	url := serve(t, handler(t, receiver(nil), httpfallback.HandlerOptions{Token: config.NewSecret(token)}))
+	dispatched := receiver(func(context.Context, string, []byte) (message.Result, error) {
+		t.Error("a check was handled")
+		return message.Result{}, nil
+	})
+	h := handler(t, dispatched, httpfallback.HandlerOptions{Token: config.NewSecret(token)})
+	url := serve(t, h)
 	require.NoError(t, client(t, url, httpfallback.Options{Token: config.NewSecret(token)}).Check(t.Context()))
-	for _, wrong := range []config.Secret{{}, config.NewSecret("guess")} {
-		err := client(t, url, httpfallback.Options{Token: wrong}).Check(t.Context())
-		require.ErrorContains(t, err, "token", "a POST would be refused")
-		require.Equal(t, http.StatusUnauthorized, failed(t, err).Status)
+	for _, wrong := range []string{"", "another"} {
+		err := client(t, url, httpfallback.Options{Token: config.NewSecret(wrong)}).Check(t.Context())
+		require.Equal(t, 401, failed(t, err).Status)
+		require.ErrorContains(t, err, "set FOGIS_FALLBACK_TOKEN")
 	}
+	open := handler(t, dispatched, httpfallback.HandlerOptions{AllowUnauthenticated: true})
+	require.NoError(t, client(t, serve(t, open), httpfallback.Options{}).Check(t.Context()))
 }
 
 func TestClient_Check_pythonCalendar(t *testing.T) {

@@ -21,6 +21,7 @@ type delivery struct {
 
 	envelope *message.Envelope // of msg, once it is needed for parts
 	matches  []json.RawMessage // of envelope
+	frame    *message.Envelope // envelope without what grows with the matches, for the parts after the first
 	next     int               // requests done with, accepted or skipped
 	accepted int
 	attempts int // of the next request

@@ -6,7 +6,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -30,13 +29,14 @@ type Receiver interface {
 type HandlerOptions struct {
 	// Token is the bearer token that a request must carry.
 	Token config.Secret
-	// Authorize decides instead of a Token whose POST is taken.
+	// Authorize decides instead of a Token whose POST is taken. It is asked about
+	// OPTIONS too, by which a sender proves its token without sending a message.
 	Authorize func(*http.Request) bool `json:"-"`
 	// AllowUnauthenticated opens the handler to everybody who reaches it. It
 	// must be set when there is neither Token nor Authorize, and not otherwise.
 	AllowUnauthenticated bool
-	// MaxBytes is the limit of a message. A body may be twice as long, for
-	// white space and escapes. Zero: [message.DefaultMaxBytes].
+	// MaxBytes is the limit of a body, and so of a message. Zero:
+	// [message.DefaultMaxBytes].
 	MaxBytes int
 	// OnRefused is called for each message that is not taken, so that they can be
 	// counted; nil: not called. It must be safe for several goroutines.
@@ -159,8 +159,8 @@ func (h *handler) authorized(req *http.Request) bool {
 }
 
 func (h *handler) post(w http.ResponseWriter, req *http.Request) {
-	limit := 2 * int64(h.decoder.MaxBytes)
-	data, err := io.ReadAll(http.MaxBytesReader(w, req.Body, limit))
+	limit := int64(h.decoder.MaxBytes)
+	data, err := readAll(http.MaxBytesReader(w, req.Body, limit), min(req.ContentLength, limit))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {

@@ -331,8 +331,17 @@ func TestHandler_token(t *testing.T) {
 
 func TestHandler_OPTIONS(t *testing.T) {
 	t.Parallel()
+	h := handler(t, receiver(nil), httpfallback.HandlerOptions{Token: config.NewSecret(token)})
 	w := httptest.NewRecorder()
-	handler(t, receiver(nil), httpfallback.HandlerOptions{Token: config.NewSecret(token)}).ServeHTTP(w, httptest.NewRequest(http.MethodOptions, "/x", nil))
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodOptions, "/x", nil))
+	require.Equal(t, 204, w.Code)
+	require.Equal(t, "Bearer", w.Header().Get("WWW-Authenticate"), "a POST without the token would be a 401")
+	require.Equal(t, envelopeType, w.Header().Get("Accept-Post"), "what is accepted is told to everybody")
+
+	w = httptest.NewRecorder()
+	req := httptest.NewRequest(http.MethodOptions, "/x", nil)
+	req.Header.Set("Authorization", "Bearer "+token)
+	h.ServeHTTP(w, req)
 	require.Equal(t, 204, w.Code)
 	require.Equal(t, "OPTIONS, POST", w.Header().Get("Allow"))
 	require.Equal(t, envelopeType, w.Header().Get("Accept-Post"))
@@ -359,8 +368,8 @@ func TestHandler_POST_tooLong(t *testing.T) {
 		status int
 	}{
 		{fill(limit), 200},
-		{fill(2 * limit), 400}, // read, and too long for a message
-		{fill(2*limit + 1), 413},
+		{fill(limit + 1), 413},
+		{fill(2 * limit), 413},
 		{fill(20 * limit), 413},
 	} {
 		w, _ := post(t, h, row.body)

@@ -27,7 +27,22 @@ func (d *delivery) body() ([]byte, error) {
 		d.envelope, d.matches = e, e.RawMatches()
 	}
 	from, to := d.bounds()
-	return d.envelope.AppendPart(nil, message.Part{N: d.next + 1, Of: d.of()}, d.matches[from:to])
+	part := message.Part{N: d.next + 1, Of: d.of()}
+	if part.N == 1 {
+		return d.envelope.AppendPart(nil, part, d.matches[from:to])
+	}
+	// AppendPart walks over the whole envelope, which for each of many parts
+	// would cost the square of the matches.
+	if d.frame == nil {
+		empty, err := d.envelope.AppendPart(nil, part, nil)
+		if err != nil {
+			return nil, err
+		}
+		if d.frame, err = (message.Decoder{MaxBytes: len(empty) + 1}).Decode(empty); err != nil {
+			return nil, err
+		}
+	}
+	return d.frame.AppendPart(nil, part, d.matches[from:to])
 }
 
 // bounds returns the range of the matches that the next part holds.

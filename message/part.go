@@ -4,7 +4,8 @@ import "encoding/json"
 
 // AppendPart appends the envelope of one part of e to dst: "part" says which,
 // the matches at the top and in the payload are the given ones, and all else
-// stays byte for byte. p.N counts from 1 to p.Of. The matches must come from
+// stays byte for byte, but for the changes, which are in the first part alone:
+// in each of many parts they would cost the square of the matches. p.N counts from 1 to p.Of. The matches must come from
 // e.RawMatches, for they are not checked again; there may be none.
 //
 // The error wraps [ErrInvalid]: e was not made by Decode, carries no match
@@ -41,7 +42,11 @@ func (e *Envelope) AppendPart(dst []byte, p Part, matches []json.RawMessage) ([]
 		out = appendList(append(out, `,"payload":{"matches":`...), matches)
 		w := walkRaw(payload)
 		for w.step() {
-			if w.rawName() != "matches" {
+			switch name := w.rawName(); {
+			case name == "matches":
+			case name == "detailed_changes" && p.N > 1:
+				out = append(out, `,"detailed_changes":[]`...)
+			default:
 				out = append(append(out, ','), w.member()...)
 			}
 		}
