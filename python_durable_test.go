@@ -55,7 +55,8 @@ func TestClient_durable_pythonCalendarWithADeadSubscription(t *testing.T) {
 	receipt, err := client.Publish(t.Context(), message.MatchUpdates{Matches: snapshot(t, 6200000, 2).Matches})
 	require.NoError(t, err)
 	require.Equal(t, publisher.RouteStream, receipt.Route, "and it is kept")
-	require.Equal(t, publisher.FallbackAccepted, receipt.Fallback)
+	require.Equal(t, publisher.FallbackPending, receipt.Fallback, "nobody waits for HTTP")
+	wait(t, "the copies", func() bool { return len(manual.Posts()) == 2 })
 	posts := manual.Posts()
 	require.Len(t, posts, 2, "a match each, as its partial failures are answered with 200")
 	for i, post := range posts {

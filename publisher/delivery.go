@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/PitchConnect/fogispubsub/message"
@@ -14,6 +15,7 @@ type delivery struct {
 	fallback    FallbackOutcome
 	fallbackErr error
 	outboxErr   error
+	aside       bool // the outbox keeps it for an operator
 }
 
 func (d *delivery) posted(outcome FallbackOutcome, err error) {
@@ -35,11 +37,13 @@ func (p *Publisher) deliver(ctx context.Context, l *lane, m *parcel, now time.Ti
 	}
 	switch {
 	case d.redis.delivered:
-		d.posted(p.postToo(ctx, m, d.redis))
+		if p.copyToFallback(l, m, d.redis) {
+			d.fallback = FallbackPending
+		}
 	case p.opts.Outbox != nil && p.record(l, m, &d):
 		p.work(ctx, budget, l, m, &d)
 	case p.hasFallback(m.Type) && !behindOthers && ended(ctx) == nil:
-		d.posted(p.post(ctx, p.behind(l, m.Outgoing)))
+		d.posted(p.post(ctx, l, p.behind(l, m.Outgoing)))
 	}
 	d.route = p.routeOf(l, m, &d)
 	if d.redis.delivered && len(d.redis.failures) == 0 && !m.queued && d.fallback == FallbackNone {
@@ -47,27 +51,6 @@ func (p *Publisher) deliver(ctx context.Context, l *lane, m *parcel, now time.Ti
 		l.reuse(m.Body)
 	}
 	return d
-}
-
-// record puts a message into the outbox, if that takes it.
-func (p *Publisher) record(l *lane, m *parcel, d *delivery) bool {
-	after := m.mark
-	if !m.tried {
-		after = l.seen // known now, it need not be written before the first attempt
-	}
-	d.outboxErr = p.opts.Outbox.Put(m.WithoutStream(), after)
-	m.queued = d.outboxErr == nil
-	return m.queued
-}
-
-// work moves what waits in the lane's outbox, m last, while the budget lasts:
-// one step at least, so that a fallback has its turn.
-func (p *Publisher) work(ctx, budget context.Context, l *lane, m *parcel, d *delivery) {
-	for p.step(ctx, budget, l, m.ID, d) && ended(budget) == nil {
-	}
-	if p.waiting(l) {
-		p.remind()
-	}
 }
 
 // add puts earlier attempts in front.
@@ -83,7 +66,7 @@ func (p *Publisher) routeOf(l *lane, m *parcel, d *delivery) Route {
 		return RouteStream
 	case d.redis.delivered:
 		return RoutePubSub
-	case m.queued && (d.fallback != FallbackAccepted || p.streams.on()):
+	case m.queued:
 		return RouteOutbox
 	case d.fallback == FallbackAccepted:
 		l.behind = true
@@ -105,21 +88,35 @@ func (p *Publisher) behind(l *lane, m message.Outgoing) message.Outgoing {
 	return m.WithoutStream()
 }
 
-// post sends a message by the fallback.
-func (p *Publisher) post(ctx context.Context, m message.Outgoing) (FallbackOutcome, error) {
-	if err := p.opts.Fallback.Notify(ctx, m); err != nil {
+// post sends a message by the fallback, ahead of older copies.
+func (p *Publisher) post(ctx context.Context, l *lane, m message.Outgoing) (FallbackOutcome, error) {
+	l.copies.stop()
+	return p.notify(ctx, m)
+}
+
+// notify asks the fallback and counts what it answers.
+func (p *Publisher) notify(ctx context.Context, m message.Outgoing) (FallbackOutcome, error) {
+	err := p.opts.Fallback.Notify(ctx, m)
+	if ctx.Err() == nil { // else the answer says nothing about the fallback
+		p.countFallback(err)
+	}
+	if err != nil {
 		return FallbackFailed, err
 	}
 	return FallbackAccepted, nil
 }
 
-// postToo sends a message by the fallback that the stream has but too few
-// listeners heard: a service without streams may still be reached.
-func (p *Publisher) postToo(ctx context.Context, m *parcel, r redisPart) (FallbackOutcome, error) {
-	if r.streamID == "" || !r.tooFew || m.posted || !p.hasFallback(m.Type) || ended(ctx) != nil {
-		return FallbackNone, nil
+// logFallback logs that the fallback fails, or works again, where no caller gets
+// the error: because another route took the message, or in Run.
+func (p *Publisher) logFallback(ctx context.Context, err error) {
+	state, level, text := "", slog.LevelInfo, "fallback restored"
+	if err != nil {
+		state, level, text = err.Error(), slog.LevelWarn, "fallback failed"
 	}
-	too := m.WithStream()
-	too.StreamID = r.streamID
-	return p.post(ctx, too)
+	p.mu.Lock()
+	changed := p.fallbackLog.changed(state, time.Now())
+	p.mu.Unlock()
+	if changed {
+		p.opts.Logger.LogAttrs(ctx, level, text, slog.String("err", state))
+	}
 }

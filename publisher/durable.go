@@ -103,12 +103,13 @@ func (p *Publisher) keep(ctx context.Context, l *lane, m *parcel) (durable.Appen
 			}
 			return durable.Appended{}, err
 		}
+		m.mark, l.seen = mark, mark
 		if m.queued {
-			if err := p.opts.Outbox.SetAfter(m.Type, m.ID, mark); err != nil {
+			if err := p.opts.Outbox.Mark(m.record()); err != nil {
+				m.mark = ""
 				return durable.Appended{}, &outboxError{err}
 			}
 		}
-		m.mark, l.seen = mark, mark
 	}
 	after := ""
 	if m.tried {
@@ -172,5 +173,8 @@ type parcel struct {
 	mark   string
 	tried  bool
 	queued bool // it is in the outbox
-	posted bool // the fallback took it
+	// posted, refused and heard are those of [message.Queued].
+	posted  bool
+	refused string
+	heard   bool
 }

@@ -26,9 +26,13 @@ type Error struct {
 	Addr string
 	// Attempts is how often PUBLISH was tried.
 	Attempts int
-	// Unknown tells that an answer was lost: the message may have been
-	// delivered. Publish it again with [WithID] and this ID.
+	// Unknown reports that an answer was lost: the message may have been
+	// delivered. Publish it again with [Retry] and this error: the stream then
+	// gets it once, and receivers know it by its ID.
 	Unknown bool
+	// Aside reports that the fallback refused the message for good and that the
+	// outbox keeps it for an operator.
+	Aside bool
 
 	// Redis holds the failures there, in order; empty when it was not asked.
 	Redis []error
@@ -40,6 +44,8 @@ type Error struct {
 	// Err is what else ended the publish: the refusal of the message or the
 	// context's error.
 	Err error
+
+	mark string // a place in the stream that lies before every attempt
 }
 
 // Error names the message, each route with its address and failure, and what
@@ -78,6 +84,9 @@ func (e *Error) Error() string {
 	}
 	if e.Outbox != nil {
 		part(e.Outbox.Error())
+	}
+	if e.Aside {
+		part("the outbox keeps it aside; see fogis-pubsub outbox list")
 	}
 	if e.Unknown {
 		part("it may have been delivered all the same")

@@ -37,12 +37,14 @@ type lane struct {
 	asked time.Time   // when its connection was last known to lead to a master
 	// newest is the newest message that this process put into the stream.
 	newest newest
+	// copies are those of the stream's messages that go by the fallback too.
+	copies *copies
 	// behind tells that the newest message of the lane is not in the stream.
 	behind bool
 }
 
 func newLane(channel string, route Route) *lane {
-	return &lane{channel: channel, token: make(chan struct{}, 1), route: changeLog{last: string(route)}}
+	return &lane{channel: channel, token: make(chan struct{}, 1), copies: newCopies(), route: changeLog{last: string(route)}}
 }
 
 // lock waits until the messages before this one have found their routes.

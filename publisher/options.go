@@ -89,7 +89,9 @@ type Fallback interface {
 	// Notify returns nil only if the receiver accepted all of m; it may keep
 	// m.Body. It is called for one message of a type at a time, and the next of
 	// that type waits until it returns: it must end by itself within a bound,
-	// as ctx may have none. Its error must not quote the message.
+	// as ctx may have none. Together with Options.Budget this is the longest that
+	// a Publish takes. An error that wraps [message.ErrRefused] is final: the same
+	// message is not posted again. Its error must not quote the message.
 	Notify(ctx context.Context, m message.Outgoing) error
 }
 
@@ -98,19 +100,38 @@ type PublishOption interface {
 	apply(publishOptions) publishOptions
 }
 
-type publishOptions struct{ id string }
+type publishOptions struct {
+	id, mark string
+	tried    bool
+}
 
 type withID string
 
 func (id withID) apply(o publishOptions) publishOptions {
-	o.id = string(id)
-	return o
+	return publishOptions{id: string(id)}
 }
 
-// WithID sends the message under this ID instead of a fresh one: for a message
-// that was published before and may have arrived, so that receivers know it
-// again. "" is a fresh ID.
+// WithID sends the message under this ID instead of a fresh one, so that
+// receivers that have handled it know it again. A stream may get it a second
+// time: after an error use [Retry]. "" is a fresh ID.
 func WithID(id string) PublishOption { return withID(id) }
+
+type retry struct{ err *Error }
+
+func (r retry) apply(publishOptions) publishOptions {
+	return publishOptions{id: r.err.ID, mark: r.err.mark, tried: r.err.Unknown && r.err.mark != ""}
+}
+
+// Retry sends the message that failed with err again: under its ID, and into its
+// stream only if no earlier attempt put it there. Give the same payload. An err
+// that is no [*Error] changes nothing.
+func Retry(err error) PublishOption {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		return withID("")
+	}
+	return retry{e}
+}
 
 // withDefaults replaces every zero by what it stands for, and negatives by
 // what they switch off.

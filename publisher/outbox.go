@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -13,20 +14,24 @@ import (
 // and keeps the order of several queues together. A change is on disk when its
 // method returns nil.
 type Outbox interface {
+	// Claim makes the caller the only one that sends what the outbox holds; it
+	// fails if another one did so before.
+	Claim() error
 	// Put appends a message; one whose ID the queue has is not put again. after
-	// is the place in the stream that its first attempt lies behind, "" if the
+	// is a place in the stream that lies before its first attempt, "" if the
 	// stream cannot have it. It keeps nothing of m.
 	Put(m message.Outgoing, after string) error
-	// Head returns the oldest message of the types' queues, its ID "" when there
-	// is none, and whether MarkHTTP was called for it.
-	Head(types ...message.Type) (m message.Outgoing, after string, http bool, err error)
-	// Unposted returns the oldest one for which MarkHTTP was not called.
-	Unposted(types ...message.Type) (m message.Outgoing, err error)
-	MarkHTTP(t message.Type, id string) error
-	SetAfter(t message.Type, id, after string) error
-	// Remove takes the head off its queue.
+	// First returns the oldest message of the types' queues that match accepts;
+	// its ID is "" if there is none. match sees messages without Body, the oldest
+	// first, and must not call the outbox.
+	First(match func(message.Queued) bool, types ...message.Type) (message.Queued, error)
+	// Mark writes what m says of After, Posted, Refused and Heard.
+	Mark(m message.Queued) error
+	// Remove takes a message off its queue, wherever it lies.
 	Remove(t message.Type, id string) error
-	// Len counts the messages of the types' queues. It does not block.
+	// SetAside takes a message out of its queue and keeps it for an operator.
+	SetAside(t message.Type, id, why string) error
+	// Len counts the messages of the types' queues, or of all. It does not block.
 	Len(types ...message.Type) int
 }
 
@@ -41,75 +46,47 @@ const (
 	queuePauseMax = 30 * time.Second
 )
 
-// waiting tells whether messages of the lane are in the outbox.
+// waiting reports whether messages of the lane are in the outbox.
 func (p *Publisher) waiting(l *lane) bool {
 	return p.opts.Outbox != nil && p.opts.Outbox.Len(l.types...) > 0
 }
 
-// step moves one message of the lane's queue: the oldest one to Redis, or else
-// the oldest one that the fallback does not have to the fallback. budget bounds
-// the attempts at Redis. What it learns of the message own goes into d. The
-// lane's lock is held.
-//
-// A message leaves the queue when Redis has it, without streams also when the
-// fallback has it. With streams the fallback's word is not enough: the message
-// stays until the stream has it too.
-func (p *Publisher) step(ctx, budget context.Context, l *lane, own string, d *delivery) (moved bool) {
-	box := p.opts.Outbox
-	head, after, posted, err := box.Head(l.types...)
-	if err != nil || head.ID == "" {
-		p.logOutbox(ctx, l, err)
-		return false
+// record puts a message into the outbox, if that takes it.
+func (p *Publisher) record(l *lane, m *parcel, d *delivery) bool {
+	after := m.mark
+	if !m.tried {
+		after = l.seen // known now, it need not be written before the first attempt
 	}
-	m := &parcel{Outgoing: head, mark: after, tried: after != "", queued: true, posted: posted}
-	r := p.toRedis(ctx, budget, l, m, p.opts.MaxRetries)
-	if m.ID == own {
-		r.add(d.redis)
-		d.redis = r
+	d.outboxErr = p.opts.Outbox.Put(m.WithoutStream(), after)
+	m.queued = d.outboxErr == nil
+	if m.queued && d.redis.tooFew {
+		m.heard = true
+		d.outboxErr = p.opts.Outbox.Mark(m.record())
 	}
-	if r.delivered {
-		outcome, err := p.postToo(ctx, m, r)
-		if m.ID == own {
-			d.posted(outcome, err)
-		}
-		if err := box.Remove(m.Type, m.ID); err != nil {
-			p.logOutbox(ctx, l, err)
-			return false
-		}
-		p.countDrained()
-		return true
+	return m.queued
+}
+
+// record is the parcel as the outbox keeps it.
+func (m *parcel) record() message.Queued {
+	return message.Queued{Outgoing: m.Outgoing, After: m.mark, Posted: m.posted, Refused: m.refused, Heard: m.heard}
+}
+
+// unpack is a message from the outbox on its way.
+func unpack(q message.Queued) *parcel {
+	return &parcel{
+		Outgoing: q.Outgoing, mark: q.After, tried: q.After != "", queued: true,
+		posted: q.Posted, refused: q.Refused, heard: q.Heard,
 	}
-	if len(l.postable) == 0 || ended(ctx) != nil {
-		return false
+}
+
+// work moves what waits in the lane's outbox, m last, while the budget lasts:
+// one step at least, so that a fallback has its turn.
+func (p *Publisher) work(ctx, budget context.Context, l *lane, m *parcel, d *delivery) {
+	for p.step(ctx, budget, l, m, d) && ended(budget) == nil {
 	}
-	next, err := box.Unposted(l.postable...)
-	if err != nil || next.ID == "" {
-		p.logOutbox(ctx, l, err)
-		return false
+	if p.waiting(l) {
+		p.remind()
 	}
-	// Without streams it is the head: all that the fallback took are gone. It is
-	// not when a type without a fallback shares the channel: that one waits for
-	// Redis, and the others for it.
-	if !p.streams.on() && next.ID != m.ID {
-		return false
-	}
-	if l.seen == "" { // since this process began; an earlier one knew that
-		l.seen = after
-	}
-	outcome, err := p.post(ctx, p.behind(l, next))
-	if next.ID == own {
-		d.posted(outcome, err)
-	}
-	if err != nil {
-		return false
-	}
-	if p.streams.on() {
-		err = box.MarkHTTP(next.Type, next.ID)
-	} else if err = box.Remove(next.Type, next.ID); err == nil {
-		p.countDrained()
-	}
-	p.logOutbox(ctx, l, err)
-	return err == nil
 }
 
 // drain is the part of Run that empties the outbox.
@@ -118,12 +95,17 @@ func (p *Publisher) drain(ctx context.Context) {
 	for {
 		left := false
 		for _, l := range p.all {
+			moved := 0
 			for p.waiting(l) {
 				left = true
 				if !p.moveOne(ctx, l) {
 					break
 				}
+				moved++
 				pause = queuePause
+			}
+			if moved > 0 && !p.waiting(l) {
+				p.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "outbox drained", slog.String("channel", l.channel))
 			}
 		}
 		var again <-chan time.Time
@@ -160,7 +142,7 @@ func (p *Publisher) moveOne(ctx context.Context, l *lane) (moved bool) {
 		budget, cancel = context.WithTimeout(ctx, p.opts.Budget)
 	}
 	defer cancel()
-	return p.step(ctx, budget, l, "", nil)
+	return p.step(ctx, budget, l, nil, nil)
 }
 
 // remind wakes Run because something was left in the outbox.
@@ -171,9 +153,46 @@ func (p *Publisher) remind() {
 	}
 }
 
-// logOutbox tells of a failure of the outbox, which keeps what it has.
-func (p *Publisher) logOutbox(ctx context.Context, l *lane, err error) {
-	if err != nil && l.faults.changed(err.Error(), time.Now()) {
-		p.opts.Logger.LogAttrs(ctx, slog.LevelError, "the outbox failed", slog.String("channel", l.channel), slog.Any("err", err))
+// outboxFailed logs a failure of the outbox, which keeps what it has, and
+// reports whether err is one.
+func (p *Publisher) outboxFailed(ctx context.Context, l *lane, err error) bool {
+	if err == nil {
+		return false
+	}
+	if l.faults.changed(err.Error(), time.Now()) {
+		p.opts.Logger.LogAttrs(ctx, slog.LevelError, "outbox failed", slog.String("channel", l.channel), slog.Any("err", err))
+	}
+	return true
+}
+
+// reportStranded logs that the outbox holds messages that no route is left for.
+func (p *Publisher) reportStranded() {
+	if n := p.stranded(); n > 0 {
+		p.opts.Logger.Error("messages in the outbox have no route: give their types a channel, or use fogis-pubsub outbox list",
+			slog.Int("messages", n))
 	}
 }
+
+// stranded counts the messages of the outbox that no route is left for: their
+// type has no channel, or Redis is disabled and their type has no fallback.
+func (p *Publisher) stranded() int {
+	if p.opts.Outbox == nil {
+		return 0
+	}
+	var routed []message.Type
+	for _, l := range p.all {
+		if p.opts.Disabled {
+			routed = append(routed, l.postable...)
+		} else {
+			routed = append(routed, l.types...)
+		}
+	}
+	n := p.opts.Outbox.Len()
+	if len(routed) > 0 { // Len of no types is that of all
+		n -= p.opts.Outbox.Len(routed...)
+	}
+	return n
+}
+
+// isFinal reports whether a failure of the fallback holds for ever.
+func isFinal(err error) bool { return errors.Is(err, message.ErrRefused) }

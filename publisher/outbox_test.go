@@ -340,11 +340,11 @@ func (o *failingOutbox) Put(m message.Outgoing, after string) error {
 	return o.File.Put(m, after)
 }
 
-func (o *failingOutbox) SetAfter(t message.Type, id, after string) error {
-	if o.fails == "setafter" {
+func (o *failingOutbox) Mark(m message.Queued) error {
+	if o.fails == "mark" {
 		return errDisk
 	}
-	return o.File.SetAfter(t, id, after)
+	return o.File.Mark(m)
 }
 
 func (o *failingOutbox) Remove(t message.Type, id string) error {
@@ -384,7 +384,7 @@ func TestPublisher_outbox_diskFails_atPut(t *testing.T) {
 // twice.
 func TestPublisher_outbox_diskFails_inTheQueue(t *testing.T) {
 	t.Parallel()
-	for _, method := range []string{"setafter", "remove"} {
+	for _, method := range []string{"mark", "remove"} {
 		synctest.Test(t, func(t *testing.T) {
 			k := newKeeper(t)
 			k.setDown(true)

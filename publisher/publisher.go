@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/PitchConnect/fogispubsub/internal/topology"
@@ -31,9 +32,12 @@ type Publisher struct {
 	trust   *trust
 	streams *streams
 	queued  chan struct{} // tells Run that a message was left in the outbox
+	copied  chan struct{} // tells Run that a copy waits for the fallback
+	running atomic.Int32  // calls of Run
 
-	mu    sync.Mutex // guards stats
-	stats Stats
+	mu          sync.Mutex // guards what follows
+	stats       Stats
+	fallbackLog changeLog
 }
 
 // New returns a Publisher on conn. It does not connect.
@@ -55,6 +59,14 @@ func New(conn redis.UniversalClient, opts Options) (*Publisher, error) {
 			faults = append(faults, topology.Check(conn))
 		}
 	}
+	for _, seam := range []struct {
+		name  string
+		value any
+	}{{"Outbox", opts.Outbox}, {"Fallback", opts.Fallback}} {
+		if seam.value != nil && isNil(seam.value) {
+			faults = append(faults, fmt.Errorf("Options.%s holds a nil pointer; leave it nil, or give one that works", seam.name))
+		}
+	}
 	streams, err := newStreams(conn, opts)
 	if err := errors.Join(append(faults, err)...); err != nil {
 		return nil, fmt.Errorf("publisher: %w", err)
@@ -71,6 +83,7 @@ func New(conn redis.UniversalClient, opts Options) (*Publisher, error) {
 		trust:   &trust{logger: opts.Logger},
 		streams: streams,
 		queued:  make(chan struct{}, 1),
+		copied:  make(chan struct{}, 1),
 	}
 	p.breaker = newBreaker(p)
 	// The numbers count per channel, so types on one channel share a lane.
@@ -92,6 +105,13 @@ func New(conn redis.UniversalClient, opts Options) (*Publisher, error) {
 			l.postable = append(l.postable, t)
 		}
 		p.lanes[t] = l
+	}
+	if opts.Outbox != nil {
+		// The last thing that can fail: what has claimed the outbox keeps it.
+		if err := opts.Outbox.Claim(); err != nil {
+			return nil, fmt.Errorf("publisher: %w", err)
+		}
+		p.reportStranded()
 	}
 	return p, nil
 }
@@ -138,7 +158,8 @@ func (p *Publisher) Publish(ctx context.Context, payload message.Payload, opts .
 		p.count("", redisPart{}, start)
 		return Receipt{}, &Error{ID: o.id, Type: typ, Channel: l.channel, Err: err}
 	}
-	defer l.unlock()
+	unlock := sync.OnceFunc(l.unlock)
+	defer unlock()
 	now := start
 	if waited {
 		now = time.Now()
@@ -157,7 +178,7 @@ func (p *Publisher) Publish(ctx context.Context, payload message.Payload, opts .
 	if err != nil {
 		return Receipt{}, p.refuse(&Error{ID: id, Type: typ, Channel: l.channel, Err: err})
 	}
-	m := parcel{Outgoing: message.Outgoing{ID: id, Type: typ, Body: body}}
+	m := parcel{Outgoing: message.Outgoing{ID: id, Type: typ, Body: body}, mark: o.mark, tried: o.tried}
 	d := p.deliver(ctx, l, &m, now)
 
 	end := time.Now()
@@ -167,6 +188,7 @@ func (p *Publisher) Publish(ctx context.Context, payload message.Payload, opts .
 		failed = &Error{
 			ID: id, Type: typ, Channel: l.channel, Addr: p.addr, Attempts: d.redis.attempts, Unknown: d.redis.unknown > 0,
 			Redis: d.redis.failures, Fallback: d.fallbackErr, Outbox: d.outboxErr, Err: ended(ctx),
+			Aside: d.aside, mark: m.mark,
 		}
 	}
 	logged := d.route
@@ -179,9 +201,19 @@ func (p *Publisher) Publish(ctx context.Context, payload message.Payload, opts .
 	if failed != nil {
 		return Receipt{}, failed
 	}
+	if d.fallback == FallbackAccepted || d.fallback == FallbackFailed && ended(ctx) == nil {
+		p.logFallback(ctx, d.fallbackErr)
+	}
+	if d.fallback == FallbackPending && p.running.Load() == 0 {
+		unlock()
+		if posted, outcome, err := p.postCopy(ctx, l); posted == id {
+			d.posted(outcome, err)
+		}
+		end = time.Now()
+	}
 	return Receipt{
 		ID: id, Route: d.route, Receivers: d.redis.receivers, StreamID: d.redis.streamID, Fallback: d.fallback,
-		Attempts: d.redis.attempts, Elapsed: end.Sub(start),
+		FallbackErr: d.fallbackErr, Attempts: d.redis.attempts, Elapsed: end.Sub(start),
 	}, nil
 }
 

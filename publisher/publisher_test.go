@@ -372,7 +372,7 @@ func TestPublisher_Publish_disabled(t *testing.T) {
 		_, err = p.Publish(t.Context(), update("Åby IF"))
 		require.ErrorContains(t, err, "fallback: no")
 		require.NotContains(t, err.Error(), "redis")
-		require.Equal(t, publisher.Stats{Fallback: 1, None: 1, Invalid: 1, Failed: 1, LastSuccess: time.Now()}, p.Stats())
+		require.Equal(t, publisher.Stats{Fallback: 1, None: 1, Invalid: 1, Failed: 1, FallbackFailures: 1, FallbackError: "no", LastSuccess: time.Now()}, p.Stats())
 	})
 }
 

@@ -33,6 +33,9 @@ const (
 	FallbackNone     FallbackOutcome = "none" // it was not asked
 	FallbackAccepted FallbackOutcome = "accepted"
 	FallbackFailed   FallbackOutcome = "failed"
+	// FallbackPending: Run posts the message, which the stream has already. A
+	// newer message may take its place first.
+	FallbackPending FallbackOutcome = "pending"
 )
 
 // Receipt tells how a message left. It holds nothing of its content.
@@ -52,6 +55,8 @@ type Receipt struct {
 	// failure loses nothing; with RouteOutbox the message waits for Redis even
 	// if it accepted.
 	Fallback FallbackOutcome
+	// FallbackErr is why the fallback failed; nil if it did not.
+	FallbackErr error
 	// Attempts is how often Redis was asked to take the message; zero when it
 	// was not.
 	Attempts int

@@ -8,7 +8,8 @@ type Stats struct {
 	Stream   uint64 `json:"stream"`   // messages that were put into a stream and published
 	Fallback uint64 `json:"fallback"` // messages that went through the fallback
 	Outbox   uint64 `json:"outbox"`   // messages that Publish left in the outbox
-	Drained  uint64 `json:"drained"`  // messages that left the outbox again, those of an earlier process too
+	Drained  uint64 `json:"drained"`  // messages that left the outbox by a route, those of an earlier process too
+	Aside    uint64 `json:"aside"`    // messages that the outbox set aside because the fallback refused them for good
 	None     uint64 `json:"none"`     // messages that went nowhere, because publishing is disabled
 	Invalid  uint64 `json:"invalid"`  // messages refused before anything was sent
 	Failed   uint64 `json:"failed"`   // messages that no route took
@@ -24,8 +25,17 @@ type Stats struct {
 	Retries         uint64 `json:"retries"`
 	UnknownOutcomes uint64 `json:"unknown_outcomes"`
 
-	// Waiting is how many messages are in the outbox now.
-	Waiting int `json:"waiting"`
+	// FallbackFailures counts the calls of the fallback that failed, also those
+	// that another route made up for. FallbackError is why the last one failed, ""
+	// if it did not.
+	FallbackFailures uint64 `json:"fallback_failures"`
+	FallbackError    string `json:"fallback_error"`
+
+	// Waiting is how many messages are in the outbox now, Stranded how many of
+	// them have no route: their type has no channel any more, or Redis is disabled
+	// and their type has no fallback.
+	Waiting  int `json:"waiting"`
+	Stranded int `json:"stranded"`
 	// Degraded tells that messages are not kept in streams though
 	// [DurableAuto] asks for it, because the server has none.
 	Degraded bool `json:"degraded"`
@@ -50,6 +60,7 @@ func (p *Publisher) Stats() Stats {
 	s.Degraded = p.streams.degraded.Load()
 	if p.opts.Outbox != nil {
 		s.Waiting = p.opts.Outbox.Len()
+		s.Stranded = p.stranded()
 	}
 	s.NotMasterSince = p.trust.notMaster()
 	s.BreakerSince, s.BreakerOpen = p.breaker.openSince()
@@ -88,4 +99,20 @@ func (p *Publisher) countDrained() {
 	p.mu.Lock()
 	p.stats.Drained++
 	p.mu.Unlock()
+}
+
+func (p *Publisher) countAside() {
+	p.mu.Lock()
+	p.stats.Aside++
+	p.mu.Unlock()
+}
+
+func (p *Publisher) countFallback(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stats.FallbackError = ""
+	if err != nil {
+		p.stats.FallbackFailures++
+		p.stats.FallbackError = err.Error()
+	}
 }

@@ -78,17 +78,17 @@ func (o *countedOutbox) Put(m message.Outgoing, after string) error {
 	return err
 }
 
-func (o *countedOutbox) MarkHTTP(t message.Type, id string) error {
-	o.r.step("outbox: before a posting is noted")
-	err := o.File.MarkHTTP(t, id)
-	o.r.step("outbox: after a posting is noted")
+func (o *countedOutbox) Mark(m message.Queued) error {
+	o.r.step("outbox: before a mark")
+	err := o.File.Mark(m)
+	o.r.step("outbox: after a mark")
 	return err
 }
 
-func (o *countedOutbox) SetAfter(t message.Type, id, after string) error {
-	o.r.step("outbox: before a mark")
-	err := o.File.SetAfter(t, id, after)
-	o.r.step("outbox: after a mark")
+func (o *countedOutbox) SetAside(t message.Type, id, why string) error {
+	o.r.step("outbox: before a record is set aside")
+	err := o.File.SetAside(t, id, why)
+	o.r.step("outbox: after a record is set aside")
 	return err
 }
 

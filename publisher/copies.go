@@ -1,0 +1,121 @@
+package publisher
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/PitchConnect/fogispubsub/message"
+)
+
+// lastCopy is how long Run goes on for copies that wait when it ends.
+const lastCopy = time.Second
+
+// copies is what a lane posts of messages that the stream has but too few
+// listeners heard, so that a service without streams gets them too. Nobody waits
+// for it: Run posts, outside of the lane. Only the newest one waits, since it
+// says all that those before it said.
+type copies struct {
+	token chan struct{} // held while one is posted
+
+	mu     sync.Mutex
+	next   *message.Outgoing
+	cancel context.CancelFunc // ends the one that is posted now
+}
+
+func newCopies() *copies { return &copies{token: make(chan struct{}, 1)} }
+
+func (c *copies) put(m *message.Outgoing) {
+	c.mu.Lock()
+	c.next = m
+	c.mu.Unlock()
+}
+
+// begin takes the copy that waits, or nil; with one, done ends its posting.
+func (c *copies) begin(ctx context.Context) (m *message.Outgoing, bounded context.Context, done func()) {
+	select {
+	case c.token <- struct{}{}:
+	case <-ctx.Done():
+		return nil, nil, nil
+	}
+	bounded, cancel := context.WithCancel(ctx)
+	c.mu.Lock()
+	m, c.next = c.next, nil
+	c.cancel = cancel
+	c.mu.Unlock()
+	done = func() {
+		c.mu.Lock()
+		c.cancel = nil
+		c.mu.Unlock()
+		cancel()
+		<-c.token
+	}
+	if m == nil {
+		done()
+		return nil, nil, nil
+	}
+	return m, bounded, done
+}
+
+// stop gives up the copy that waits and the one that is posted, because a newer
+// message goes by the fallback itself, and waits until none is on its way.
+func (c *copies) stop() {
+	c.mu.Lock()
+	c.next = nil
+	cancel := c.cancel
+	c.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+	c.token <- struct{}{}
+	<-c.token
+}
+
+// copyToFallback leaves a message for the fallback that the stream has but too
+// few listeners heard. It reports whether it did.
+func (p *Publisher) copyToFallback(l *lane, m *parcel, r redisPart) bool {
+	if r.streamID == "" || !r.tooFew || m.posted || m.refused != "" || !p.hasFallback(m.Type) {
+		return false
+	}
+	too := m.WithStream()
+	too.StreamID = r.streamID
+	l.copies.put(&too)
+	select {
+	case p.copied <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// postCopies is the part of Run that posts copies.
+func (p *Publisher) postCopies(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastCopy)
+			defer cancel()
+			for _, l := range p.all {
+				p.postCopy(last, l)
+			}
+			return
+		case <-p.copied:
+		}
+		for _, l := range p.all {
+			p.postCopy(ctx, l)
+		}
+	}
+}
+
+// postCopy posts the copy that waits, if there is one, and returns its ID.
+func (p *Publisher) postCopy(ctx context.Context, l *lane) (id string, outcome FallbackOutcome, err error) {
+	m, ctx, done := l.copies.begin(ctx)
+	if m == nil {
+		return "", FallbackNone, nil
+	}
+	defer done()
+	outcome, err = p.notify(ctx, *m)
+	if ctx.Err() == nil {
+		p.logFallback(ctx, err)
+	}
+	return m.ID, outcome, err
+}

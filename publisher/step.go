@@ -1,0 +1,221 @@
+package publisher
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/PitchConnect/fogispubsub/message"
+)
+
+// step moves one message of the lane's queue, by the first way that is open:
+// records that a change of mode settled, then Redis, then the fallback. It
+// reports whether something moved; what it learns of the message own goes into
+// d. budget bounds the attempts at Redis. Publish and Run both work by it. The
+// lane's lock is held.
+//
+// A message leaves the queue when Redis has it; without streams also when the
+// fallback has it or refuses it for good, then to those set aside. With streams
+// the word of the fallback is not enough: the message stays until the stream has
+// it too.
+func (p *Publisher) step(ctx, budget context.Context, l *lane, own *parcel, d *delivery) (moved bool) {
+	s := stepping{p: p, l: l, own: own, d: d}
+	if !p.streams.on() {
+		if moved, failed := s.settle(ctx); moved || failed {
+			return moved
+		}
+	}
+	moved, failed := s.toRedis(ctx, budget)
+	if moved || failed || len(l.postable) == 0 || ended(ctx) != nil {
+		return moved
+	}
+	return s.toFallback(ctx)
+}
+
+// stepping is one step.
+type stepping struct {
+	p   *Publisher
+	l   *lane
+	own *parcel // the message that is being published now; nil in Run
+	d   *delivery
+}
+
+// is reports whether a record is the message that is being published.
+func (s *stepping) is(id string) bool { return s.own != nil && s.own.ID == id }
+
+// first returns the oldest record that match accepts.
+func (s *stepping) first(ctx context.Context, types []message.Type, match func(message.Queued) bool) (m *parcel, failed bool) {
+	q, err := s.p.opts.Outbox.First(match, types...)
+	if s.p.outboxFailed(ctx, s.l, err) {
+		return nil, true
+	}
+	if q.ID == "" {
+		return nil, false
+	}
+	return unpack(q), false
+}
+
+func every(message.Queued) bool      { return true }
+func unheard(q message.Queued) bool  { return !q.Heard }
+func answered(q message.Queued) bool { return q.Posted || q.Refused != "" }
+
+// settle ends what the fallback answered while streams were on: nothing else is
+// to come for these records now.
+func (s *stepping) settle(ctx context.Context) (moved, failed bool) {
+	m, failed := s.first(ctx, s.l.types, answered)
+	switch {
+	case m == nil:
+		return false, failed
+	case m.posted:
+		return s.remove(ctx, m), false
+	}
+	return s.setAside(ctx, m, m.refused), false
+}
+
+// toRedis sends the next record to Redis.
+func (s *stepping) toRedis(ctx, budget context.Context) (moved, failed bool) {
+	p, l := s.p, s.l
+	if p.opts.Disabled {
+		return false, false
+	}
+	m, failed := s.first(ctx, l.types, every)
+	if m == nil {
+		return false, failed
+	}
+	behind := false // older records are owed to listeners that are missing
+	if m.heard && !p.streams.on() {
+		if !p.enough(budget, l) {
+			if m, failed = s.first(ctx, l.types, unheard); m == nil {
+				return false, failed
+			}
+			behind = true
+		}
+	}
+	r := p.toRedis(ctx, budget, l, m, p.opts.MaxRetries)
+	if r.delivered && behind && r.streamID == "" {
+		// The missing listeners are back since: they get it after what is older.
+		r.delivered, r.tooFew = false, true
+	}
+	if s.is(m.ID) {
+		r.add(s.d.redis)
+		s.d.redis = r
+	}
+	switch {
+	case r.delivered:
+		p.copyToFallback(l, m, r)
+		return s.remove(ctx, m), false
+	case r.tooFew && !m.heard:
+		m.heard = true
+		return s.mark(ctx, m), false
+	}
+	return false, false
+}
+
+// enough reports whether as many listeners are there as are required.
+func (p *Publisher) enough(ctx context.Context, l *lane) bool {
+	if _, open := p.breaker.openSince(); open {
+		return false
+	}
+	n, err := p.listeners(ctx, l.channel)
+	return err == nil && n >= int64(p.opts.RequireReceivers)
+}
+
+// toFallback posts the next record.
+func (s *stepping) toFallback(ctx context.Context) (moved bool) {
+	p, l := s.p, s.l
+	match := every
+	if p.streams.on() {
+		next, failed := s.newest(ctx)
+		if failed || next == "" {
+			return false
+		}
+		match = func(q message.Queued) bool { return q.ID == next }
+	}
+	m, failed := s.first(ctx, l.postable, match)
+	if failed || m == nil {
+		return false
+	}
+	if l.seen == "" { // since this process began; an earlier one knew that
+		if oldest, _ := s.first(ctx, l.types, every); oldest != nil {
+			l.seen = oldest.mark
+		}
+	}
+	outcome, err := p.post(ctx, l, p.behind(l, m.Outgoing))
+	if s.is(m.ID) {
+		s.d.posted(outcome, err)
+	} else if ctx.Err() == nil {
+		p.logFallback(ctx, err)
+	}
+	switch {
+	case err == nil && p.streams.on():
+		m.posted = true
+		return s.mark(ctx, m)
+	case err == nil:
+		return s.remove(ctx, m)
+	case isFinal(err) && p.streams.on():
+		m.refused = err.Error()
+		p.opts.Logger.LogAttrs(ctx, slog.LevelError, "fallback refused a message, it waits for the stream", logged(l, m, err)...)
+		return s.mark(ctx, m)
+	case isFinal(err):
+		return s.setAside(ctx, m, err.Error())
+	}
+	return false
+}
+
+// newest chooses what to post while the stream is still to get everything: of
+// snapshots only the newest, as a newer one says all that is in the older ones,
+// of other types the oldest.
+func (s *stepping) newest(ctx context.Context) (id string, failed bool) {
+	snapshot := ""
+	m, failed := s.first(ctx, s.l.postable, func(q message.Queued) bool {
+		switch {
+		case q.Type != repeated:
+			return !answered(q)
+		case q.Posted:
+			snapshot = "" // those before it have been replaced
+		case q.Refused == "":
+			snapshot = q.ID
+		}
+		return false
+	})
+	if m != nil {
+		return m.ID, failed
+	}
+	return snapshot, failed
+}
+
+func (s *stepping) mark(ctx context.Context, m *parcel) (moved bool) {
+	return !s.p.outboxFailed(ctx, s.l, s.p.opts.Outbox.Mark(m.record()))
+}
+
+func (s *stepping) remove(ctx context.Context, m *parcel) (moved bool) {
+	if s.p.outboxFailed(ctx, s.l, s.p.opts.Outbox.Remove(m.Type, m.ID)) {
+		return false
+	}
+	if s.is(m.ID) {
+		s.own.queued = false
+	}
+	s.p.countDrained()
+	return true
+}
+
+func (s *stepping) setAside(ctx context.Context, m *parcel, why string) (moved bool) {
+	if s.p.outboxFailed(ctx, s.l, s.p.opts.Outbox.SetAside(m.Type, m.ID, why)) {
+		return false
+	}
+	if s.is(m.ID) {
+		s.own.queued, s.d.aside = false, true
+	}
+	s.p.countAside()
+	s.p.opts.Logger.LogAttrs(ctx, slog.LevelError, "message set aside in the outbox: see fogis-pubsub outbox list",
+		append(logged(s.l, m, nil), slog.String("err", why))...)
+	return true
+}
+
+// logged names a message in a log line.
+func logged(l *lane, m *parcel, err error) []slog.Attr {
+	attrs := []slog.Attr{slog.String("type", string(m.Type)), slog.String("message_id", m.ID), slog.String("channel", l.channel)}
+	if err != nil {
+		attrs = append(attrs, slog.String("err", err.Error()))
+	}
+	return attrs
+}
