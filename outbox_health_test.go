@@ -1,14 +1,13 @@
 package fogispubsub_test
 
 import (
-	"bytes"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/PitchConnect/fogispubsub"
 	"github.com/PitchConnect/fogispubsub/health"
+	"github.com/PitchConnect/fogispubsub/internal/logcheck"
 	"github.com/PitchConnect/fogispubsub/message"
 	"github.com/PitchConnect/fogispubsub/outbox"
 	"github.com/PitchConnect/fogispubsub/publisher"
@@ -26,19 +25,19 @@ func TestClient_outboxThatNeedsAnOperator_isLoggedAndAHealthFinding(t *testing.T
 	require.NoError(t, file.Put(message.Outgoing{ID: "b", Type: "own", Body: []byte("{}")}, ""))
 	require.NoError(t, file.Close())
 
-	var log bytes.Buffer
+	logger, log := logcheck.NewLog(t)
 	env := map[string]string{"FOGIS_OUTBOX_PATH": path, "REDIS_URL": "redis://127.0.0.1:1", "REDIS_CONNECTION_TIMEOUT": "1"}
 	client, err := fogispubsub.FromEnv(fogispubsub.Options{
 		Getenv:     func(name string) string { return env[name] },
-		Logger:     slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError})),
+		Logger:     logger,
 		OpenOutbox: func(path string) (publisher.Outbox, error) { return outbox.Open(path, outbox.Options{}) },
 	})
 	require.NoError(t, err)
 	defer client.Close()
 	_, _ = client.Publish(t.Context(), message.ProcessingStatus{Status: "completed"})
-	require.Contains(t, log.String(), "the outbox needs an operator")
-	require.Contains(t, log.String(), ".set-aside-20260101T000000.000Z")
-	require.Contains(t, log.String(), "set aside in the outbox: 1")
+	require.Contains(t, log.Text(), "the outbox needs an operator")
+	require.Contains(t, log.Text(), ".set-aside-20260101T000000.000Z")
+	require.Contains(t, log.Text(), "set aside in the outbox: 1")
 
 	var check health.Check
 	for _, c := range client.Health(t.Context()).Checks {

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -368,6 +369,9 @@ func TestPrivacy_settings(t *testing.T) {
 		"http://u:" + secret + "@h:port/%zz", "rediss://u:" + secret + "@h?" + secret + "=1", "redis://:%zz" + secret + "@h", secret + "\n", "http://u:" + secret + "@",
 	} {
 		for _, name := range variables {
+			if name == "FOGIS_SERVICE_NAME" && strings.TrimSpace(value) == secret {
+				continue // a bare word is a name, and a service's name is shown
+			}
 			_, err := fogispubsub.FromEnv(fogispubsub.Options{Logger: logcheck.New(t), Getenv: environment{name: value}.get})
 			if err != nil {
 				clean(t, name, err)
@@ -466,7 +470,8 @@ func TestPrivacy_testsUseTheSearchedLogger(t *testing.T) {
 		})
 		if constructs {
 			builds[folder] = append(builds[folder], file)
-			if other && filepath.Base(file) != "privacy_test.go" {
+			// These two search what they log themselves.
+			if other && !slices.Contains([]string{"privacy_test.go", "secrets_test.go"}, filepath.Base(file)) {
 				t.Errorf("%s builds a client and has a logger that is not searched: use logcheck.New(t)", file)
 			}
 		}

@@ -48,5 +48,5 @@ func ExampleConfig_Validate() {
 	}
 	fmt.Println(cfg.Validate())
 	// Output:
-	// Channels.SystemAlerts (REDIS_SYSTEM_ALERTS_CHANNEL): got the channel of REDIS_PROCESSOR_STATUS_CHANNEL, want a name without white space, control characters, { and }, and of no other type
+	// Channels.SystemAlerts (REDIS_SYSTEM_ALERTS_CHANNEL): got the channel of REDIS_PROCESSOR_STATUS_CHANNEL, want a name without white space, control characters, {, } and ://, and of no other type
 }

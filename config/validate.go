@@ -14,7 +14,7 @@ const (
 	wantAge     = "seconds as 600, or a time as 168h, at most 8784h, 0 for no bound"
 	wantMode    = "auto, or a switch: true, 1, yes, y, on or enabled; or false, 0, no, n, off or disabled"
 	wantGroup   = "a name of its own for this service, which its instances share: with REDIS_DURABLE it is the group that reads the streams"
-	wantName    = "a name without white space, control characters, { and }"
+	wantName    = "a name without white space, control characters, {, } and ://"
 	wantToken   = "visible ASCII characters without spaces, and no user in FOGIS_FALLBACK_URL"
 	wantBatch   = "a whole number from 1"
 )
@@ -125,6 +125,9 @@ func checkName(name string) (got string) {
 		return shape(name)
 	case strings.ContainsAny(name, "{}"):
 		return shape(name) + " with { or }"
+	case strings.Contains(name, "://"):
+		// Names are logged; a URL in the wrong variable can hold a password.
+		return shape(name) + " with ://"
 	case strings.ContainsFunc(name, bad):
 		return shape(name) + " with white space or control characters"
 	}
