@@ -27,6 +27,10 @@ const (
 	// defaultTimeout and the Redis budget of 5 s together stay below 10 s, the
 	// time in which Publish returns when both routes are down.
 	defaultTimeout = 4500 * time.Millisecond
+	// defaultRetryDelay is the bound of the first pause between attempts.
+	defaultRetryDelay = time.Second
+	// idleTimeout is how long an unused connection is kept.
+	idleTimeout = 10 * time.Second
 	// maxBody is how much of an answer is read; the known ones have 100 bytes.
 	maxBody = 64 << 10
 )
@@ -120,7 +124,7 @@ func (o Options) withDefaults() Options {
 	o.BatchSize = orDefault(o.BatchSize, 1)
 	o.Timeout = orDefault(o.Timeout, defaultTimeout)
 	o.Retries = max(orDefault(o.Retries, 3), 0)
-	o.RetryDelay = max(orDefault(o.RetryDelay, time.Second), 0)
+	o.RetryDelay = max(orDefault(o.RetryDelay, defaultRetryDelay), 0)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -140,7 +144,7 @@ func newTransport() *http.Transport {
 	return &http.Transport{
 		DialContext:            (&net.Dialer{Timeout: connectTimeout}).DialContext,
 		TLSHandshakeTimeout:    connectTimeout,
-		IdleConnTimeout:        10 * time.Second,
+		IdleConnTimeout:        idleTimeout,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: maxBody,
 	}

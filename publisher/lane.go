@@ -92,8 +92,11 @@ func (l *lane) reuse(body []byte) {
 	}
 }
 
-// maxLines is how many changes of one kind a lane logs in a minute.
-const maxLines = 10
+// maxLines is how many changes of one kind a lane logs in a logPeriod.
+const (
+	maxLines  = 10
+	logPeriod = time.Minute
+)
 
 // changeLog decides which changes of a state are logged: the route, or what is
 // wrong with the outbox.
@@ -109,7 +112,7 @@ func (c *changeLog) changed(state string, now time.Time) bool {
 	if state == c.last {
 		return false
 	}
-	if now.Sub(c.since) >= time.Minute {
+	if now.Sub(c.since) >= logPeriod {
 		c.since, c.lines = now, 0
 	}
 	if c.lines == maxLines {

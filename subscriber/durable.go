@@ -11,6 +11,9 @@ import (
 // entryRetryMax is the longest wait between two attempts of a stream's entry.
 const entryRetryMax = time.Minute
 
+// retryFor is the default of DurableOptions.RetryFor.
+const retryFor = time.Hour
+
 // DurableOptions make a Subscriber read the streams of its channels beside the
 // channels. The zero value is off.
 //
@@ -88,7 +91,7 @@ func (o DurableOptions) withDefaults(channels []string, fault func(format string
 		}
 	}
 	if o.RetryFor == 0 {
-		o.RetryFor = time.Hour
+		o.RetryFor = retryFor
 	}
 	return o
 }

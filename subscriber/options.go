@@ -102,6 +102,19 @@ type Options struct {
 	OnError func(context.Context, *HandlerError)
 }
 
+// Defaults of [Options]; the other times are in the table of DESIGN.md too.
+const (
+	pingInterval     = 5 * time.Second
+	probeInterval    = 30 * time.Second
+	handshakeTimeout = 5 * time.Second
+	retryDelay       = 200 * time.Millisecond
+	retryDelayMax    = 5 * time.Second
+	dispatchTimeout  = 25 * time.Second
+	pollInterval     = 5 * time.Minute
+	pollAfter        = time.Minute
+	dedupeAge        = 24 * time.Hour
+)
+
 // withDefaults fills in the defaults, and reports every fault in the order of
 // the fields.
 func (o Options) withDefaults(conn redis.UniversalClient) (Options, error) {
@@ -137,11 +150,11 @@ func (o Options) withDefaults(conn redis.UniversalClient) (Options, error) {
 			*value = standard
 		}
 	}
-	duration("PingInterval", &o.PingInterval, 5*time.Second)
+	duration("PingInterval", &o.PingInterval, pingInterval)
 	if o.ProbeInterval == 0 {
-		o.ProbeInterval = 30 * time.Second
+		o.ProbeInterval = probeInterval
 	}
-	duration("HandshakeTimeout", &o.HandshakeTimeout, 5*time.Second)
+	duration("HandshakeTimeout", &o.HandshakeTimeout, handshakeTimeout)
 	if o.Concurrency < 0 {
 		fault("Options.Concurrency is negative; use zero for 1")
 	}
@@ -161,24 +174,24 @@ func (o Options) withDefaults(conn redis.UniversalClient) (Options, error) {
 	if o.MaxRetries == 0 {
 		o.MaxRetries = 3
 	}
-	duration("RetryDelay", &o.RetryDelay, 200*time.Millisecond)
-	duration("RetryDelayMax", &o.RetryDelayMax, 5*time.Second)
+	duration("RetryDelay", &o.RetryDelay, retryDelay)
+	duration("RetryDelayMax", &o.RetryDelayMax, retryDelayMax)
 	if o.DrainTimeout == 0 {
 		o.DrainTimeout = drainTimeout
 	}
-	duration("DispatchTimeout", &o.DispatchTimeout, 25*time.Second)
+	duration("DispatchTimeout", &o.DispatchTimeout, dispatchTimeout)
 	channels := slices.Clone(o.Channels)
 	for _, t := range sortedTypes(o.ChannelNames) {
 		channels = append(channels, o.ChannelNames[t])
 	}
 	o.Durable = o.Durable.withDefaults(channels, fault)
-	duration("Poll.Interval", &o.Poll.Interval, 5*time.Minute)
+	duration("Poll.Interval", &o.Poll.Interval, pollInterval)
 	if o.Poll.After == 0 {
-		o.Poll.After = time.Minute
+		o.Poll.After = pollAfter
 	}
 	if o.DedupeIDs == 0 {
 		o.DedupeIDs = 10_000
 	}
-	duration("DedupeAge", &o.DedupeAge, 24*time.Hour)
+	duration("DedupeAge", &o.DedupeAge, dedupeAge)
 	return o, errors.Join(faults...)
 }
