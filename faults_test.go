@@ -208,6 +208,7 @@ func TestClient_Publish_redisAway(t *testing.T) {
 					p.publishBy(publisher.RouteFallback)
 				}
 				p.requireHandled()
+				wait(t, "the receiver to notice", func() bool { return p.receiver.Status().State != subscriber.StateSubscribed })
 				end()
 				p.waitRecovered()
 				for range 2 {

@@ -69,7 +69,8 @@ func (e *Error) Unwrap() error { return e.Err }
 type rights string
 
 const (
-	writerRights rights = "+multi +exec +xadd +publish +evalsha +eval +xrange +xrevrange +xlen +xtrim +time +memory|usage"
+	// +set is for the key {channel}:repeat of the publisher.
+	writerRights rights = "+multi +exec +xadd +publish +evalsha +eval +xrange +xrevrange +xlen +xtrim +time +memory|usage +set"
 	readerRights rights = "+evalsha +eval +get +set +pttl +pexpire +del +exists +xinfo +xgroup +xreadgroup +xpending +xack +xadd +xrange +xrevrange +xlen +xtrim +time +memory|usage +hget +hset +hdel"
 	replayRights rights = "+xrange +xrevrange"
 	deadRights   rights = "+evalsha +eval +xrange +xadd +xdel +xpending +xinfo +hget"

@@ -47,6 +47,14 @@ type Publisher struct {
 // MaxRedirects too: go-redis sends a PUBLISH again whose answer was lost and so
 // doubles messages unseen), and one that lets no deadline reach its sockets
 // (ContextTimeoutEnabled must be true). conn may be nil when Options.Disabled.
+//
+// New cannot demand what else a client of your own needs; [fogispubsub.New] sets
+// it. DialerRetries 1: go-redis repeats a failed dial four times by default.
+// ConnMaxIdleTime 10 s and ConnMaxLifetime 1 min: a connection may die without a
+// sign, or lead to a former master, and is used again after up to half an hour by
+// default. PipelinePoolSize -1: streams then use the connections that were checked.
+//
+// [fogispubsub.New]: https://pkg.go.dev/github.com/PitchConnect/fogispubsub#New
 func New(conn redis.UniversalClient, opts Options) (*Publisher, error) {
 	opts = opts.withDefaults()
 	faults := []error{opts.validate()}

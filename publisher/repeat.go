@@ -158,14 +158,10 @@ func (p *Publisher) claim(ctx context.Context, channel string) (claim, error) {
 	if err != nil {
 		return 0, err
 	}
-	took, err := node.SetNX(ctx, repeatKey(channel), p.epoch, repeatEvery).Result()
-	if err != nil || took {
-		return claimOwn, err
-	}
-	by, err := node.Get(ctx, repeatKey(channel)).Result()
+	by, err := node.SetArgs(ctx, repeatKey(channel), p.epoch, redis.SetArgs{Mode: "NX", TTL: repeatEvery, Get: true}).Result()
 	switch {
 	case errors.Is(err, redis.Nil):
-		return claimEarlier, nil // it has ended: at the next look
+		return claimOwn, nil
 	case err != nil:
 		return 0, err
 	case by == p.epoch:
