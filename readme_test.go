@@ -51,7 +51,7 @@ func TestPages_linksResolve(t *testing.T) {
 		if err != nil || entry.IsDir() || filepath.Ext(path) != ".md" {
 			return err
 		}
-		for _, link := range links.FindAllStringSubmatch(code.ReplaceAllString(page(t, path), ""), -1) {
+		for _, link := range links.FindAllStringSubmatch(code.ReplaceAllString(prose(page(t, path)), ""), -1) {
 			file, anchor, _ := strings.Cut(link[1], "#")
 			if strings.Contains(file, "://") || strings.HasPrefix(file, "mailto:") {
 				continue
@@ -73,10 +73,32 @@ func TestPages_linksResolve(t *testing.T) {
 	require.Greater(t, checked, 20)
 }
 
+// prose returns a page without its fenced blocks.
+func prose(text string) string {
+	var b strings.Builder
+	fenced := false
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(strings.TrimLeft(line, " "), "```") {
+			fenced = !fenced
+		} else if !fenced {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+func TestPages_prose_leavesOutFencedBlocksAlone(t *testing.T) {
+	t.Parallel()
+	text := "# A\n```sh\n# a comment\n`\n```\n[b](c.md) `d`\n  ```go\n[e](f.md)\n  ```\n## G h\n"
+	require.Equal(t, "# A\n[b](c.md) `d`\n## G h\n", prose(text))
+	require.Equal(t, []string{"a", "g-h"}, anchors(text))
+	require.Equal(t, "` [b](c.md)\n`", code.ReplaceAllString("` [b](c.md)\n`", ""), "inline code ends with its line")
+}
+
 // anchors returns the names that a page's headings have as the end of a link.
 func anchors(text string) []string {
 	var all []string
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(prose(text)) {
 		if heading := strings.TrimLeft(line, "#"); heading != line {
 			kept := strings.Map(func(r rune) rune {
 				switch {
@@ -100,6 +122,7 @@ func TestREADME_programs(t *testing.T) {
 	t.Parallel()
 	programs := readmeProgram.FindAllStringSubmatch(readme(t), -1)
 	require.Len(t, programs, 2)
+	require.Equal(t, len(programs), strings.Count(readme(t), "```go"), "each block of Go is marked as a program")
 	for _, program := range programs {
 		name, source := program[1], program[2]
 		t.Run(name, func(t *testing.T) {
@@ -136,7 +159,7 @@ func build(t *testing.T, name, source string) {
 	require.NoError(t, err, "%s", out)
 }
 
-var code = regexp.MustCompile("`([^`]+)`")
+var code = regexp.MustCompile("`([^`\n]+)`")
 
 // Every Go line of docs/from-python.md is in fromPython, where the compiler has
 // seen it; commands are told apart by their name.

@@ -104,6 +104,30 @@ func TestResults(t *testing.T) {
 	t.Logf("%s:\n%s", *resultsFlag, faults.Table(results))
 }
 
+// The rows of docs/benchmarks.md are rows of that sum.
+func TestResults_areTheFiguresOfThePage(t *testing.T) {
+	t.Parallel()
+	results, err := faults.ReadResults(bytes.NewReader(readFile(t, "results.jsonl")))
+	require.NoError(t, err)
+	var table []string
+	for line := range strings.Lines(faults.Table(results)) {
+		table = append(table, strings.Join(strings.Fields(line), " "))
+	}
+	_, page, _ := strings.Cut(string(readFile(t, "../../docs/benchmarks.md")), "## Random faults")
+	page, _, found := strings.Cut(page, "## Speed")
+	require.True(t, found)
+	rows := 0
+	for line := range strings.Lines(page) {
+		cells := strings.Split(strings.Trim(line, "|\n "), " | ")
+		if len(cells) != 3 || cells[1] == "plain" {
+			continue
+		}
+		rows++
+		require.Contains(t, table, strings.Join(cells, " "))
+	}
+	require.Greater(t, rows, 10)
+}
+
 func TestTable(t *testing.T) {
 	t.Parallel()
 	records := history(t, `pub publishes 1
