@@ -331,7 +331,7 @@ func TestClient_FallbackHandler_needsAToken(t *testing.T) {
 func TestClient_FallbackHandler_hasTheBoundOfTheSubscriber(t *testing.T) {
 	t.Parallel()
 	message := `{"matches":[{"matchid":1}],"padding":"` + strings.Repeat("x", 9<<20) + `"}`
-	for bound, want := range map[int]int{0: http.StatusBadRequest, 16 << 20: http.StatusOK, 1 << 10: http.StatusRequestEntityTooLarge} {
+	for bound, want := range map[int]int{0: http.StatusRequestEntityTooLarge, 16 << 20: http.StatusOK, 1 << 10: http.StatusRequestEntityTooLarge} {
 		redis := pubsubtest.StartRedis(t)
 		redis.Set("FOGIS_FALLBACK_TOKEN", logcheck.Password)
 		client := newLocal(t, redis, fogispubsub.Options{Subscriber: subscriber.Options{MaxMessageBytes: bound}})

@@ -44,7 +44,7 @@ type Stats struct {
 
 	// NotMasterSince is since when the server at Redis' address is a replica, on
 	// which nothing can be published; zero when it is a master, or not known.
-	NotMasterSince time.Time
+	NotMasterSince time.Time `json:"not_master_since,omitzero"`
 
 	// BreakerOpen tells that Redis is left out for now because it failed, and
 	// BreakerSince since when.
