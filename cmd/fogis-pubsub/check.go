@@ -42,6 +42,9 @@ func (c *command) check(ctx context.Context, args []string) (err error) {
 		if ctx.Err() != nil && overall != health.Unknown {
 			break // the signal cut this one short
 		}
+		if path := c.getenv(outboxVariable); path != "" {
+			report = health.NewReport(report.Timestamp, append(report.Checks, outboxHealth(path, report.Timestamp))...)
+		}
 		overall = report.Overall
 		if err := printLine(c.stdout, report); err != nil {
 			return err

@@ -94,6 +94,9 @@ func (c *command) outbox(ctx context.Context, args []string) error {
 
 // outboxRead lists records, or shows those with the IDs. It changes nothing.
 func (c *command) outboxRead(name string, ids []string, aside bool) error {
+	for _, file := range filesAside(name) {
+		fmt.Fprintf(c.stderr, asideProblem+": "+asideCure+"\n", file, file)
+	}
 	records, err := outbox.Read(name)
 	shown := map[string]bool{}
 	for _, r := range records {
