@@ -23,13 +23,13 @@ type look struct {
 // survey looks at the group at the start of a session, makes it if it is not
 // there, and reports what is missing.
 func (l *Lease) survey(ctx context.Context, c *redis.Client) error {
-	found, err := l.look(ctx, c, "")
+	found, err := l.look(ctx, c)
 	if err != nil {
 		return err
 	}
 	if !found.group {
-		start := l.begin(found)
-		if found, err = l.look(ctx, c, start); err != nil {
+		start, read := l.begin(found)
+		if found, err = l.makeGroup(ctx, c, start, read); err != nil {
 			return err
 		}
 	} else if !l.surveyed {
@@ -56,25 +56,31 @@ func (l *Lease) survey(ctx context.Context, c *redis.Client) error {
 	return l.checkTrimmed(ctx, c, found)
 }
 
-// begin decides where a group begins that is not there, and reports it.
-func (l *Lease) begin(found look) string {
+// begin decides where a group begins that is not there, and reports it. read is
+// how many entries lie before that, -1 if that is not known.
+func (l *Lease) begin(found look) (start string, read int64) {
 	floor, known := l.r.position()
 	if newer(found.handled, floor) {
 		floor = found.handled
 	}
 	if !known && floor == "" {
 		if l.r.opts.Latest {
+			// From where it was looked, not from where the stream ends by now: what
+			// is appended meanwhile lies in no gap.
 			l.r.reportOnce(Gap{Cause: CauseNewGroup, Missing: -1, Before: found.last})
-			return "$"
+			if found.last == "" {
+				return "0", -1
+			}
+			return found.last, found.added
 		}
 		l.r.reportOnce(Gap{Cause: CauseNewGroup, Missing: -1, Before: found.first})
-		return "0"
+		return "0", -1
 	}
 	l.r.reportOnce(Gap{Cause: CauseVanished, Missing: -1, After: floor, Before: found.first})
 	if floor == "" || newer(floor, found.last) {
-		return "0" // another stream: its IDs begin below
+		return "0", -1 // another stream: its IDs begin below
 	}
-	return floor
+	return floor, -1
 }
 
 // checkTrimmed reports entries that were trimmed before the group had read
@@ -97,7 +103,7 @@ func (l *Lease) checkTrimmed(ctx context.Context, c *redis.Client, found look) e
 // have been trimmed while the session waited, for room in a lane or for the
 // network. Nothing was as long as the stream begins before the batch.
 func (l *Lease) checkSkipped(ctx context.Context, c *redis.Client, before string, batch []redis.XMessage) error {
-	found, err := l.look(ctx, c, "")
+	found, err := l.look(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -140,8 +146,12 @@ func (l *Lease) keys() []string {
 
 // look asks for the state of the group; it makes a missing one at start, unless
 // that is "".
-func (l *Lease) look(ctx context.Context, c *redis.Client, start string) (look, error) {
-	answer, err := lookScript.list(ctx, c, l.keys(), l.token, l.r.group, start).Result()
+func (l *Lease) look(ctx context.Context, c *redis.Client) (look, error) {
+	return l.makeGroup(ctx, c, "", -1)
+}
+
+func (l *Lease) makeGroup(ctx context.Context, c *redis.Client, start string, read int64) (look, error) {
+	answer, err := lookScript.list(ctx, c, l.keys(), l.token, l.r.group, start, read).Result()
 	if err != nil {
 		return look{}, err
 	}
@@ -167,7 +177,8 @@ func (l *Lease) look(ctx context.Context, c *redis.Client, start string) (look, 
 }
 
 // lookScript makes the group, if ARGV[3] tells where it is to begin, with the
-// entries trimmed so far counted as read, and answers with a look. Servers that
+// entries trimmed so far counted as read, or as many as ARGV[4] tells, and
+// answers with a look. Servers that
 // do not count the entries added do not take ENTRIESREAD either.
 var lookScript = newScript(underLease + `
 local function map(list)
@@ -191,8 +202,8 @@ if not group and ARGV[3] ~= '' then
   local added = stream['entries-added'] or 0
   if stream['entries-added'] and ARGV[3] == '0' then
     redis.call('XGROUP', 'CREATE', KEYS[2], ARGV[2], '0', 'MKSTREAM', 'ENTRIESREAD', added - stream['length'])
-  elseif stream['entries-added'] and ARGV[3] == '$' then
-    redis.call('XGROUP', 'CREATE', KEYS[2], ARGV[2], '$', 'MKSTREAM', 'ENTRIESREAD', added)
+  elseif stream['entries-added'] and tonumber(ARGV[4]) >= 0 then
+    redis.call('XGROUP', 'CREATE', KEYS[2], ARGV[2], ARGV[3], 'MKSTREAM', 'ENTRIESREAD', ARGV[4])
   else
     redis.call('XGROUP', 'CREATE', KEYS[2], ARGV[2], ARGV[3], 'MKSTREAM')
   end

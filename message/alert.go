@@ -17,10 +17,15 @@ type SystemAlert struct {
 // MessageType implements [Payload].
 func (SystemAlert) MessageType() Type { return TypeSystemAlert }
 
-// Validate refuses an empty alert type, a name of more than 256 bytes and
-// invalid or too many details.
+// Validate refuses an empty alert type and invalid or too many details.
 func (a SystemAlert) Validate() error {
-	if err := a.checkNames(); err != nil {
+	if a.AlertType == "" {
+		return refuse("payload.alert_type", "missing")
+	}
+	if err := checkText("payload.alert_type", a.AlertType); err != nil {
+		return err
+	}
+	if err := checkText("payload.severity", a.Severity); err != nil {
 		return err
 	}
 	if err := checkText("payload.message", a.Message); err != nil {
@@ -64,17 +69,10 @@ func (a *SystemAlert) read(payload span) error {
 	if f.event != "" {
 		a.fromEvent(f.event)
 	}
-	return a.checkNames()
-}
-
-func (a *SystemAlert) checkNames() error {
 	if a.AlertType == "" {
 		return refuse("payload.alert_type", "missing")
 	}
-	if err := checkName("payload.alert_type", a.AlertType); err != nil {
-		return err
-	}
-	return checkName("payload.severity", a.Severity)
+	return nil
 }
 
 // fromEvent reads what a system.error event says in its data.

@@ -23,10 +23,12 @@ const (
 // MessageType implements [Payload].
 func (ProcessingStatus) MessageType() Type { return TypeProcessingStatus }
 
-// Validate refuses an empty status, one of more than 256 bytes and invalid or
-// too many details.
+// Validate refuses an empty status and invalid or too many details.
 func (s ProcessingStatus) Validate() error {
-	if err := s.checkName(); err != nil {
+	if s.Status == "" {
+		return refuse("payload.status", "missing")
+	}
+	if err := checkText("payload.status", s.Status); err != nil {
 		return err
 	}
 	if err := checkValues("payload.details", s.Details); err != nil {
@@ -38,13 +40,6 @@ func (s ProcessingStatus) Validate() error {
 	}
 	_, err := findDetails(s.appendPayload(nil, &Header{})) // as a reader would see it
 	return err
-}
-
-func (s *ProcessingStatus) checkName() error {
-	if s.Status == "" {
-		return refuse("payload.status", "missing")
-	}
-	return checkName("payload.status", s.Status)
 }
 
 // read fills s from a payload, or from a whole message that has none.
@@ -61,8 +56,11 @@ func (s *ProcessingStatus) read(payload span) error {
 	case f.event != "":
 		s.Status = f.event
 	}
+	if s.Status == "" {
+		return refuse("payload.status", "missing")
+	}
 	s.Details = f.all
-	return s.checkName()
+	return nil
 }
 
 func wellKnownStatus(raw span) string {
