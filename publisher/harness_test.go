@@ -34,9 +34,13 @@ type server struct {
 	mu      sync.Mutex
 	refuses bool // connections
 	hole    bool // nothing comes through, in either direction
-	answer  func(args []string) string
-	got     []request
-	began   time.Time
+	dials   int  // so far
+	dead    int  // of the connections the first so many have died, and nobody was told
+	// away is how long a byte is on its way to the server and back.
+	away   time.Duration
+	answer func(args []string) string
+	got    []request
+	began  time.Time
 }
 
 type request struct {
@@ -77,24 +81,35 @@ func (s *server) times(name string) []time.Duration {
 func (s *server) dial(context.Context, string, string) (net.Conn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.away > 0 {
+		away := s.away
+		s.mu.Unlock()
+		time.Sleep(away)
+		s.mu.Lock()
+	}
 	if s.refuses {
 		addr := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 6379}
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: addr, Err: syscall.ECONNREFUSED}
 	}
 	here, there := net.Pipe()
-	go s.serve(there)
+	s.dials++
+	go s.serve(there, s.dials)
 	return here, nil
 }
 
-func (s *server) serve(c net.Conn) {
+func (s *server) serve(c net.Conn, number int) {
 	defer c.Close()
 	in := bufio.NewReader(c)
 	for {
+		behind := in.Buffered() > 0 // came with the one before
 		args, err := readRequest(in)
 		if err != nil {
 			return
 		}
-		reply := s.reply(args)
+		if !behind {
+			time.Sleep(s.distance())
+		}
+		reply := s.reply(number, args)
 		switch reply {
 		case silence:
 			_, _ = io.Copy(io.Discard, in)
@@ -108,10 +123,16 @@ func (s *server) serve(c net.Conn) {
 	}
 }
 
-func (s *server) reply(args []string) string {
+func (s *server) distance() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.hole {
+	return s.away
+}
+
+func (s *server) reply(number int, args []string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hole || number <= s.dead {
 		return silence
 	}
 	s.got = append(s.got, request{time.Since(s.began), args})

@@ -29,6 +29,8 @@ type keeper struct {
 	down   bool // connections are refused, and those that there were have ended
 	losing int  // so many further answers to what writes are lost, with their connection
 	conns  []net.Conn
+	dials  int // so far
+	dead   int // of the connections the first so many have died, and nobody was told
 }
 
 func newKeeper(t testing.TB) *keeper {
@@ -70,13 +72,22 @@ func (k *keeper) dial(context.Context, string, string) (net.Conn, error) {
 		return nil, err
 	}
 	k.conns = append(k.conns, c)
-	return &keptConn{Conn: c, k: k}, nil
+	k.dials++
+	return &keptConn{Conn: c, k: k, number: k.dials}, nil
+}
+
+// deaden has nothing come through on the connections that there are.
+func (k *keeper) deaden() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.dead = k.dials
 }
 
 type keptConn struct {
 	net.Conn
-	k     *keeper
-	loses bool
+	k      *keeper
+	number int
+	loses  bool
 }
 
 func (c *keptConn) Write(p []byte) (int, error) {
@@ -86,7 +97,11 @@ func (c *keptConn) Write(p []byte) (int, error) {
 		c.k.losing--
 		c.loses = true
 	}
+	dead := c.number <= c.k.dead
 	c.k.mu.Unlock()
+	if dead {
+		return len(p), nil // and no answer comes
+	}
 	return c.Conn.Write(p)
 }
 
