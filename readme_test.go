@@ -44,7 +44,7 @@ func TestREADME_isShort(t *testing.T) {
 // People read these pages as text: only tables and blocks of code may be wide.
 func TestPages_proseIsWrapped(t *testing.T) {
 	t.Parallel()
-	for _, path := range []string{"CHANGELOG.md", "CONTRIBUTING.md", "docs/benchmarks.md", "docs/cli.md", "docs/from-python.md", "docs/guarantees.md", "docs/what-happens-when.md"} {
+	for _, path := range []string{"CHANGELOG.md", "CONTRIBUTING.md", "docs/benchmarks.md", "docs/cli.md", "docs/from-python.md", "docs/guarantees.md", "docs/migration.md", "docs/what-happens-when.md"} {
 		for line := range strings.Lines(prose(page(t, path))) {
 			if !strings.HasPrefix(line, "|") {
 				require.LessOrEqual(t, utf8.RuneCountInString(strings.TrimSuffix(line, "\n")), 100, "%s: %s", path, line)
