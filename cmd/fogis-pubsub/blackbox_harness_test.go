@@ -22,7 +22,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/PitchConnect/fogispubsub/internal/logcheck"
-	"github.com/PitchConnect/fogispubsub/message"
 )
 
 // The tests of these files use the built program on real servers, as an
@@ -263,12 +262,4 @@ func eventually(tb testing.TB, what string, holds func() bool) {
 			require.NoError(tb, errors.New("waited in vain for "+what))
 		}
 	}
-}
-
-// body is a message as another publisher may send it.
-func body(tb testing.TB, id string, payload message.Payload) []byte {
-	tb.Helper()
-	body, err := message.AppendEncode(nil, message.Header{ID: id, Source: "processor"}, payload)
-	require.NoError(tb, err)
-	return body
 }

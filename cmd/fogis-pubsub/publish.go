@@ -17,13 +17,16 @@ import (
 
 // receipt is a publisher.Receipt as the command prints it.
 type receipt struct {
-	MessageID string  `json:"message_id"`
-	Route     string  `json:"route"`
-	Receivers int64   `json:"receivers"`
-	StreamID  string  `json:"stream_id"`
-	Fallback  string  `json:"fallback"`
-	Attempts  int     `json:"attempts"`
-	ElapsedMS float64 `json:"elapsed_ms"`
+	MessageID string `json:"message_id"`
+	Route     string `json:"route"`
+	Receivers int64  `json:"receivers"`
+	StreamID  string `json:"stream_id"`
+	Fallback  string `json:"fallback"`
+	// FallbackError is why the fallback failed, although another route has the
+	// message.
+	FallbackError string  `json:"fallback_error,omitempty"`
+	Attempts      int     `json:"attempts"`
+	ElapsedMS     float64 `json:"elapsed_ms"`
 }
 
 func (c *command) publish(ctx context.Context, args []string) error {
@@ -156,6 +159,9 @@ func (c *command) send(ctx context.Context, opts fogispubsub.Options, p message.
 		Fallback:  string(got.Fallback),
 		Attempts:  got.Attempts,
 		ElapsedMS: float64(got.Elapsed.Microseconds()) / 1000,
+	}
+	if got.FallbackErr != nil {
+		line.FallbackError = got.FallbackErr.Error()
 	}
 	if err := printLine(c.stdout, line); err != nil {
 		return err
