@@ -16,8 +16,9 @@ import (
 	"github.com/PitchConnect/fogispubsub/message"
 )
 
-// mostMemory is what a receiving process may ever have in use, in MB.
-const mostMemory = 150
+// mostMemory is what a receiving process may ever have, in MB. A view may take 10
+// times the bytes of its message, and the heap double before garbage is collected.
+const mostMemory = 180
 
 // peak is the most memory that the process has had, in MB.
 func (b *box) peak() (mb int) {
@@ -106,7 +107,11 @@ func TestBlackbox_denseMessage_costsLittle(t *testing.T) {
 			for _, receiver := range []*box{plain, reading, serving} {
 				receiver.find(receiver.stdout, `"message_id":"`+name+`1"`)
 				t.Logf("%v: %d MB", receiver.cmd.Args[1:], receiver.peak())
-				require.Less(t, receiver.peak(), mostMemory, receiver.cmd.Args)
+				most := mostMemory
+				if name == "officials" { // it is refused before it takes that
+					most = 150
+				}
+				require.Less(t, receiver.peak(), most, receiver.cmd.Args)
 				require.Equal(t, exitDone, receiver.stop(), receiver.stderr) // which gives the lease back
 			}
 		})
