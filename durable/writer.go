@@ -23,11 +23,11 @@ const (
 // use.
 type WriterOptions struct {
 	// MaxAge, MaxLen and MaxBytes bound a stream. Zero is [DefaultMaxAge],
-	// [DefaultMaxLen] and [DefaultMaxBytes], negative is no bound. Entries that
-	// are too old go with the next append, once a minute or a hundredth of
-	// MaxAge, but for a few, and all of them by [Writer.Age]; number and memory are looked at every 100 appends or 4 MiB, so
-	// that a stream may be larger by as much.
-	// One entry always stays.
+	// [DefaultMaxLen] and [DefaultMaxBytes], negative is no bound. An append
+	// removes most entries that are too old, once a minute or a hundredth of
+	// MaxAge; [Writer.Age] removes all of them. Number and memory are looked at
+	// every 100 appends or 4 MiB, so a stream may be larger by as much; these two
+	// bounds leave one entry.
 	MaxAge   time.Duration
 	MaxLen   int
 	MaxBytes int64

@@ -27,7 +27,7 @@ type Options struct {
 	// nothing new until it holds less. The file on the disk becomes larger than
 	// that: by a quarter for snapshots, up to four times for messages of some
 	// 1 KB, because a body begins a page of 4 KB unless it is very small. It
-	// does not shrink, but its room is used again.
+	// shrinks when its queues are empty, and its room is used again before.
 	MaxBytes int64
 	// Logger gets an error for each record that is found damaged; nil:
 	// [slog.Default].

@@ -87,10 +87,11 @@ type Options struct {
 // Fallback is another way to the receivers.
 type Fallback interface {
 	// Notify returns nil only if the receiver accepted all of m; it may keep
-	// m.Body. It is called for one message of a type at a time, and the next of
-	// that type waits until it returns: it must end by itself within a bound,
-	// as ctx may have none. Together with Options.Budget this is the longest that
-	// a Publish takes. An error that wraps [message.ErrRefused] is final: the same
+	// m.Body. It is called for one message of a type at a time. It must end within
+	// a bound of its own, as ctx may have none: the next message of the type
+	// waits until it returns, and together with Options.Budget this is the longest
+	// that a Publish takes. While Run runs no Publish waits for a message that the
+	// stream has; its ctx ends when a newer one takes its place. An error that wraps [message.ErrRefused] is final: the same
 	// message is not posted again. Its error must not quote the message.
 	Notify(ctx context.Context, m message.Outgoing) error
 }

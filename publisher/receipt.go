@@ -17,7 +17,8 @@ const (
 	// RouteOutbox: the message is on disk and will be sent, in its turn, by Run or
 	// by a later Publish.
 	RouteOutbox Route = "outbox"
-	// RouteNone: publishing is disabled, the message went nowhere.
+	// RouteNone: publishing is disabled and the type has no fallback; the message
+	// went nowhere.
 	RouteNone Route = "none"
 )
 
@@ -50,10 +51,10 @@ type Receipt struct {
 	Receivers int64
 	// StreamID is the message's place in its stream; "" when it is in none.
 	StreamID string
-	// Fallback is what the fallback did. With RouteStream it was asked because
-	// fewer listeners than Options.RequireReceivers heard the message, and its
-	// failure loses nothing; with RouteOutbox the message waits for Redis even
-	// if it accepted.
+	// Fallback is what the fallback did. With RouteStream fewer listeners than
+	// Options.RequireReceivers heard the message: it is FallbackPending while Run
+	// runs, and a failure loses nothing. With RouteOutbox the message waits for
+	// Redis even if the fallback accepted it.
 	Fallback FallbackOutcome
 	// FallbackErr is why the fallback failed; nil if it did not.
 	FallbackErr error
