@@ -106,8 +106,11 @@ func fail(op, channel, group string, needs rights, err error) *Error {
 		e.Err = fmt.Errorf("%w of the client's MasterName yet", topology.ErrNoMaster)
 	case errors.As(err, &answer):
 		e.Refused, e.Err = !passes(err), err
-		if redis.IsOOMError(err) {
+		switch {
+		case redis.IsOOMError(err):
 			e.Err = fmt.Errorf("%w (Redis is full: raise maxmemory, or bound the streams)", err)
+		case redis.HasErrorPrefix(err, "MISCONF"):
+			e.Err = fmt.Errorf("%w (free the disk that Redis writes its snapshots to, or switch these off)", err)
 		}
 	case errors.Is(err, context.Canceled) && !topology.IsNetwork(err), err == context.DeadlineExceeded,
 		errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted):

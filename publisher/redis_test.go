@@ -232,14 +232,16 @@ func TestPublisher_Publish_passingTroubles(t *testing.T) {
 	t.Parallel()
 	const moving = 50 * time.Millisecond // another server takes over
 	for reply, pause := range map[string]time.Duration{
-		"-LOADING Redis is loading the dataset in memory\r\n":                                   time.Second,
-		"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n": time.Second,
-		"-READONLY You can't write against a read only replica.\r\n":                            moving,
-		"-CLUSTERDOWN The cluster is down\r\n":                                                  moving,
-		"-TRYAGAIN Multiple keys request during rehashing of slot\r\n":                          moving,
-		"-MOVED 866 192.0.2.7:7001\r\n":                                                         moving,
-		"-ASK 866 192.0.2.7:7001\r\n":                                                           moving,
-		"-ERR max number of clients reached\r\n":                                                time.Second,
+		"-LOADING Redis is loading the dataset in memory\r\n":                                                   time.Second,
+		"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n":                 time.Second,
+		"-READONLY You can't write against a read only replica.\r\n":                                            moving,
+		"-CLUSTERDOWN The cluster is down\r\n":                                                                  moving,
+		"-TRYAGAIN Multiple keys request during rehashing of slot\r\n":                                          moving,
+		"-MOVED 866 192.0.2.7:7001\r\n":                                                                         moving,
+		"-ASK 866 192.0.2.7:7001\r\n":                                                                           moving,
+		"-ERR max number of clients reached\r\n":                                                                time.Second,
+		"-BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.\r\n":           time.Second,
+		"-MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.\r\n": time.Second,
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newServer()
