@@ -31,6 +31,18 @@ type PurgeOptions struct {
 	Force bool
 }
 
+// Chooses reports whether o chooses a message with this body that was taken at
+// that time. [Purge] asks it for streams; it is exported for messages that rest
+// elsewhere, as in an outbox. DryRun and Force do not matter.
+func (o PurgeOptions) Chooses(body []byte, at time.Time) bool {
+	return o.chooses(body, at, holder(o.Match))
+}
+
+func (o PurgeOptions) chooses(body []byte, at time.Time, holds func([]byte) bool) bool {
+	return (o.Before.IsZero() || !at.IsZero() && at.Before(o.Before)) && (o.Match == "" || holds(body)) &&
+		(o.Match != "" || !o.Before.IsZero())
+}
+
 // Purged is what [Purge] deleted, or under DryRun would delete.
 type Purged struct {
 	Entries int64 // of the stream
@@ -133,8 +145,7 @@ func (p *purge) run(ctx context.Context, dead *DeadLetters) (found Purged, err e
 }
 
 func (p *purge) takes(place string, body []byte) bool {
-	at := timeOf(place)
-	return (p.o.Before.IsZero() || !at.IsZero() && at.Before(p.o.Before)) && (p.o.Match == "" || p.holds(body))
+	return p.o.chooses(body, timeOf(place), p.holds)
 }
 
 // entries looks at entries of the stream or deletes them.

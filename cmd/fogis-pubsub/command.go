@@ -54,6 +54,7 @@ const usage = `usage: fogis-pubsub COMMAND [flags]
   replay          --type T [--since D or RFC 3339] [--after ID]
   deadletter      list|show|requeue|discard [--type T] [--error TEXT] [--older D] [--newer D] [--group G] [--stale] [--all] [ID]...
   outbox          list|show|drain|requeue|discard|salvage [--path F] [--aside] [--all] [--timeout D] [ID or FILE]...
+  purge           --match ID | --before T [--dry-run] [--force] [--path F]
   serve           --addr A [--host NAME] [--allow-unauthenticated]
   check           [--fallback URL] [--watch D] [--json]
   redis           up|down|status [--file F] [--required] [--timeout D]
@@ -101,6 +102,8 @@ func (c *command) dispatch(ctx context.Context, args []string) error {
 		return c.outbox(ctx, rest)
 	case "replay":
 		return c.replay(ctx, rest)
+	case "purge":
+		return c.purge(ctx, rest)
 	case "serve":
 		return c.serve(ctx, rest)
 	case "check":

@@ -79,12 +79,9 @@ func position(since, after string, now time.Time) (durable.Position, error) {
 	case since == "":
 		return durable.Position{}, nil
 	}
-	if ago, err := time.ParseDuration(since); err == nil && ago >= 0 {
-		return durable.Since(now.Add(-ago)), nil
-	}
-	at, err := time.Parse(time.RFC3339, since)
+	at, err := moment(since, now)
 	if err != nil {
-		return durable.Position{}, fmt.Errorf("%w: --since wants a time as 24h or 2031-05-06T17:00:00Z", errUsage)
+		return durable.Position{}, fmt.Errorf("%w: --since %w", errUsage, err)
 	}
 	return durable.Since(at), nil
 }
