@@ -11,14 +11,10 @@ import (
 
 const (
 	// Of announced messages so many, with so many bytes, are kept whole, and of
-	// so many the ID.
+	// so many the ID, which Decode bounds: a mebibyte in all.
 	announcedKept  = 64
 	announcedBytes = 16 << 20
 	announcedIDs   = 4096
-	// An ID of more bytes is not kept, nor more bytes of them together: a sender
-	// may choose any, and all go to Redis when they are looked for.
-	announcedIDLength = 1 << 10
-	announcedIDBytes  = 1 << 20
 
 	// announcedWait is how long after the reader was at the stream's end, as it
 	// was when the message came, the entry may still turn up.
@@ -60,7 +56,6 @@ type announced struct {
 	arrived uint64
 	kept    int
 	bytes   int64
-	idBytes int // of all that are waiting
 	// over is how many came for which there was no room, between these times.
 	over             int
 	overFrom, overTo time.Time
@@ -82,7 +77,7 @@ func (a *announced) add(l *lane, d *delivery, passed bool, now time.Time) (keeps
 		return false
 	}
 	id := d.env.ID
-	if len(a.waiting) >= announcedIDs || len(id) > announcedIDLength || a.idBytes+len(id) > announcedIDBytes {
+	if len(a.waiting) >= announcedIDs {
 		if a.over == 0 {
 			a.overFrom = now
 		}
@@ -100,7 +95,6 @@ func (a *announced) add(l *lane, d *delivery, passed bool, now time.Time) (keeps
 		n.id = strings.Clone(n.id) // it shares the memory of the whole message
 	}
 	a.waiting[h] = n
-	a.idBytes += len(id)
 	return n.d != nil
 }
 
@@ -122,7 +116,6 @@ func (a *announced) remove(n *announcement) {
 		return
 	}
 	delete(a.waiting, n.hash)
-	a.idBytes -= len(n.id)
 	if n.d != nil {
 		a.kept--
 		a.bytes -= int64(n.d.size)

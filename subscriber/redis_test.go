@@ -247,7 +247,7 @@ func TestRedis_slowHandlerPastTheOutputBufferLimit(t *testing.T) {
 	t.Parallel()
 	server := realredis.Start(t, "--client-output-buffer-limit", "pubsub 1mb 1mb 1")
 	got := &recorder{do: func(context.Context, string) error { time.Sleep(2 * time.Millisecond); return nil }}
-	r, e, _ := onRedis(t, at(server.Addr()), subscriber.Options{PingInterval: 50 * time.Millisecond, QueueMessages: 20}, got.handle)
+	r, e, _ := onRedis(t, at(server.Addr()), subscriber.Options{PingInterval: 2 * time.Second, QueueMessages: 20}, got.handle)
 	f := flood{padded: strings.Repeat("x", 50_000)}
 	client := server.Client(t)
 	f.run(t.Context(), t, client, 0, 1500)

@@ -73,6 +73,7 @@ func TestDurable_anEntryIsSettledByTheSameBytesOnly(t *testing.T) {
 		synctest.Wait()
 		appendAll(t, client, 1, 1, 0)
 		time.Sleep(time.Second)
+		synctest.Wait()
 		require.Equal(t, []seen{{numberedID(1), "forged"}, {numberedID(1), message.StatusStarted}}, got)
 
 		// The same by HTTP, with and without a mark, and by pub/sub.
@@ -85,6 +86,7 @@ func TestDurable_anEntryIsSettledByTheSameBytesOnly(t *testing.T) {
 		synctest.Wait()
 		appendEntry(t, client, plain.WithStream().Body, numberedID(3))
 		time.Sleep(time.Second)
+		synctest.Wait()
 		require.Len(t, got, 4, "each once")
 		require.NoError(t, r.stop())
 		require.Zero(t, pending(t, client))
