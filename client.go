@@ -39,7 +39,7 @@ type Options struct {
 	// Logger is used by all parts; nil: [slog.Default].
 	Logger *slog.Logger
 	// Redis changes the options of the Redis connections before they are used,
-	// for a Dialer or TLS settings of one's own; nil: no change. It is called
+	// for a Dialer or TLS settings of your own; nil: no change. It is called
 	// once. Of a Cluster and behind Sentinel the options hold for every server,
 	// Sentinels too, and have no Addr.
 	Redis func(*redis.Options)

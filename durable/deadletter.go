@@ -16,8 +16,8 @@ import (
 )
 
 // DeadLetters is what the groups of a channel could not handle, by
-// [Lease.Bury]. It may be used by several goroutines, opens nothing and so has
-// no Close.
+// [Lease.Bury]. It may be used by several goroutines. It has no Close: the
+// caller owns the Redis client.
 type DeadLetters struct {
 	conn    redis.UniversalClient
 	channel string

@@ -17,7 +17,7 @@ var (
 	// ErrUnsupported is wrapped when the server does not know a command that
 	// streams need: it is older than Redis 7, or the command was taken away by
 	// rename-command.
-	ErrUnsupported = errors.New("the server has no streams as of Redis 7")
+	ErrUnsupported = errors.New("streams need Redis 7 or later")
 
 	// ErrLeaseLost is wrapped by what is asked of a lease that is no longer
 	// held, and is the cause of its context: another instance may handle the

@@ -28,7 +28,7 @@ const (
 	// CausePendingTrimmed: entries that an earlier holder had read and not
 	// settled were trimmed before this one got them.
 	CausePendingTrimmed Cause = "trimmed while pending"
-	// CauseVanished: the group or its whole stream is gone and was made anew,
+	// CauseVanished: the group or its whole stream is gone and was created again,
 	// as after FLUSHALL, an eviction, or a restart without persistence.
 	CauseVanished Cause = "stream vanished"
 	// CauseNewGroup: the group was not there, and no process that could tell

@@ -58,11 +58,11 @@ type ReaderOptions struct {
 	MaxDeadAge time.Duration
 
 	// OnGap is told what may be lost, before the reader goes on behind it. A
-	// gap may be told twice when the process dies meanwhile. nil is nobody.
+	// gap may be told twice if the process dies in between. nil is not called.
 	OnGap func(Gap)
 
 	// OnRetry is told of each failure that is followed by another attempt.
-	// nil is nobody. The callbacks are called by the goroutine that called the
+	// nil is not called. The callbacks are called by the goroutine that called the
 	// Reader or Lease, OnRetry also by that which renews the lease, and must
 	// not block.
 	OnRetry func(error)
@@ -71,7 +71,7 @@ type ReaderOptions struct {
 	OnOther func()
 
 	// Dialer opens the connections for reading; nil is that of the client's
-	// options. It must heed its context: closing the connection is how a
+	// options. It must respect its context: closing the connection is how a
 	// blocked read ends.
 	Dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 }

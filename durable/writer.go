@@ -32,15 +32,15 @@ type WriterOptions struct {
 	MaxLen   int
 	MaxBytes int64
 
-	// OnTrim is told when entries were taken away because of MaxLen or
-	// MaxBytes, or why this did not work, which does not fail the append. It is
-	// called by Append and must not block; nil is nobody.
+	// OnTrim is called after entries were trimmed because of MaxLen or MaxBytes,
+	// or with the error that prevented it. A failed trim does not fail the append.
+	// Append calls it, so it must not block; nil is not called.
 	OnTrim func(channel string, removed int64, err error)
 }
 
 // Writer appends messages to the streams of channels and publishes them on the
-// channels. It may be used by several goroutines, opens nothing and so has no
-// Close. It makes no second attempt by itself.
+// channels. It may be used by several goroutines. It has no Close: the caller
+// owns the Redis client. It makes no second attempt by itself.
 type Writer struct {
 	conn redis.UniversalClient
 	opts WriterOptions

@@ -10,7 +10,7 @@
 //	GET  /redis-dashboard  the status page
 //	GET  /livez, /readyz   200, or 503 with the reason
 //	POST /redis-test       sends a message through Redis and the lanes
-//	POST /redis-restart    subscribes anew, and waits for it
+//	POST /redis-restart    subscribes again, and waits for it
 //	POST /manual-sync      takes a message, or matches, by HTTP
 //
 // Only what changes nothing is open to everybody who reaches it, under a name that

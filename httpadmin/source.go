@@ -14,7 +14,7 @@ type Source interface {
 	Status() Status
 	// Test sends a message through Redis and the lanes, until ctx ends.
 	Test(ctx context.Context) TestResult
-	// Restart subscribes anew and returns when every channel is confirmed.
+	// Restart subscribes again and returns when every channel is confirmed.
 	Restart(ctx context.Context) error
 	// Health asks Redis and the fallback.
 	Health(ctx context.Context) health.Report

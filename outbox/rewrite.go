@@ -27,7 +27,7 @@ type item struct {
 	e      *entry // where it is; nil: Body has it
 }
 
-// Compact makes the file anew, with what it holds and nothing else: the bytes of
+// Compact rewrites the file with what it holds and nothing else: the bytes of
 // records that were taken away are gone then. The file does so by itself when
 // its queues become empty, or when much was taken away.
 func (f *File) Compact() error {

@@ -19,8 +19,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Publisher sends messages. It may be used by several goroutines. It opens
-// nothing and so has no Close; the client stays its giver's.
+// Publisher sends messages. It may be used by several goroutines. It has no
+// Close: the caller owns the Redis client.
 type Publisher struct {
 	opts    Options
 	conn    redis.UniversalClient
@@ -134,7 +134,7 @@ func New(conn redis.UniversalClient, opts Options) (*Publisher, error) {
 //
 // When ctx ends, Publish gives up: no further attempt is made and no other
 // route asked. It ends pauses and waits for connections at once, but not a read
-// that has begun: go-redis heeds only the deadline there, at the latest that of
+// that has begun: go-redis checks only the deadline there, at the latest that of
 // the budget or of its own ReadTimeout. Error.Unknown then tells whether the
 // message may have left.
 func (p *Publisher) Publish(ctx context.Context, payload message.Payload, opts ...PublishOption) (Receipt, error) {

@@ -37,7 +37,7 @@ const (
 // where the streams later bring the updates of the outage once more.
 type PollOptions struct {
 	// Source returns the whole current match list. Its context ends after a
-	// minute and with Run; one that does not heed it holds up further polls,
+	// minute and with Run; one that ignores it holds up further polls,
 	// and Run for a second. Its errors are logged, so they must hold nothing
 	// secret. Nil is off. With a source, match_updates must have a handler.
 	Source func(ctx context.Context) (message.MatchUpdates, error)

@@ -61,7 +61,7 @@ type route struct {
 // true. Each session opens one more connection from its options: to the node of
 // a cluster that its channel belongs to, where publishers of this SDK have it
 // counted as a listener, or to the master that Sentinel names. The Dialer in
-// them should heed its context, so that Run ends at once; that of go-redis does
+// them should respect its context, so that Run ends at once; that of go-redis does
 // so but for a TLS handshake, for which tls.Dialer does.
 //
 // The error names every fault of the options.
