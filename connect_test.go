@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
@@ -13,6 +14,7 @@ import (
 	"github.com/PitchConnect/fogispubsub"
 	"github.com/PitchConnect/fogispubsub/config"
 	"github.com/PitchConnect/fogispubsub/internal/logcheck"
+	"github.com/PitchConnect/fogispubsub/internal/realredis"
 )
 
 func TestNew_makesTheClientOfTheAddress(t *testing.T) {
@@ -66,5 +68,31 @@ func TestNew_refusesWhatRepeatsCommands(t *testing.T) {
 			Logger: logcheck.New(t), Redis: func(o *redis.Options) { o.ContextTimeoutEnabled = false },
 		})
 		require.ErrorContains(t, err, "ContextTimeoutEnabled", url)
+	}
+}
+
+// A port without TLS waits for the rest of a command that never comes: the error
+// names TLS, however little time the caller has.
+func TestClient_Publish_tlsToAPlainPort(t *testing.T) {
+	t.Parallel()
+	server := realredis.Start(t)
+	for mode, durable := range map[string]string{"plain": "false", "durable": "true"} {
+		for name, limit := range map[string]time.Duration{"own time": 0, "a second": time.Second, "less": 200 * time.Millisecond} {
+			t.Run(mode+", "+name, func(t *testing.T) {
+				t.Parallel()
+				client := newClient(t, environment{
+					"REDIS_URL": "rediss://" + server.Addr(), "REDIS_DURABLE": durable, "FOGIS_SERVICE_NAME": "processor",
+					"REDIS_CONNECTION_TIMEOUT": "2", "REDIS_MAX_RETRIES": "0",
+				}, fogispubsub.Options{})
+				ctx := t.Context()
+				if limit > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, limit)
+					defer cancel()
+				}
+				_, err := client.Publish(ctx, snapshot(t, 6200001, 1))
+				require.ErrorContains(t, err, "TLS")
+			})
+		}
 	}
 }

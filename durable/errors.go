@@ -112,9 +112,11 @@ func fail(op, channel, group string, needs rights, err error) *Error {
 		case redis.HasErrorPrefix(err, "MISCONF"):
 			e.Err = fmt.Errorf("%w (free the disk that Redis writes its snapshots to, or switch these off)", err)
 		}
-	case errors.Is(err, context.Canceled) && !topology.IsNetwork(err), err == context.DeadlineExceeded,
+	// Of these go-redis tells while it waits for a connection.
+	case err == context.DeadlineExceeded:
+		e.Err = fmt.Errorf("no connection in time: %w (is Redis reachable at this address, with TLS if the URL is rediss://?)", err)
+	case errors.Is(err, context.Canceled) && !topology.IsNetwork(err),
 		errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted):
-		// Of these go-redis tells while it waits for a connection.
 		e.Err = err
 	case errors.Is(err, redis.ErrClosed):
 		e.Refused, e.Err = true, fmt.Errorf("%w (the Redis client was closed before its user)", err)

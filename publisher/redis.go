@@ -240,7 +240,7 @@ func explain(err error, kind outcome, channel string) error {
 	case errors.Is(err, redis.ErrClosed):
 		return fmt.Errorf("%w (the Redis client was closed before its publisher)", err)
 	case err == context.DeadlineExceeded:
-		return fmt.Errorf("no connection in time: %w (is Redis reachable at this address?)", err)
+		return fmt.Errorf("no connection in time: %w (is Redis reachable at this address, with TLS if the URL is rediss://?)", err)
 	case kind == outage:
 		return fmt.Errorf("%w (is Redis running at this address?)", err)
 	case isNetworkError(err):
