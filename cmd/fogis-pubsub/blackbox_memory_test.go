@@ -75,7 +75,7 @@ func TestBlackbox_denseMessage_costsLittle(t *testing.T) {
 	}
 	t.Parallel()
 	server := realredis.Start(t, "--save", "")
-	conn := redis.NewClient(&redis.Options{Addr: server.Addr(), MaxRetries: -1, ContextTimeoutEnabled: true})
+	conn := redis.NewClient(&redis.Options{Addr: server.Addr(), MaxRetries: -1, ContextTimeoutEnabled: true, ReadTimeout: patience, WriteTimeout: patience})
 	t.Cleanup(func() { _ = conn.Close() })
 	w, err := durable.NewWriter(conn, durable.WriterOptions{})
 	require.NoError(t, err)

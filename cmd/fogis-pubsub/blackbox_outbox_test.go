@@ -64,8 +64,7 @@ func TestBlackbox_outbox_leavesByWhatIsLeft(t *testing.T) {
 					require.Equal(t, "accepted", receipt["fallback"])
 				}
 				receiver.set(func(string, int) int { return http.StatusServiceUnavailable })
-				env = with(env, "FOGIS_FALLBACK_TIMEOUT", "0.2")
-				receipt, stderr := publishes(t, env, 4)
+				receipt, stderr := publishes(t, with(env, "FOGIS_FALLBACK_TIMEOUT", "0.2"), 4)
 				require.Equal(t, "outbox", receipt["route"], stderr)
 				require.Equal(t, "failed", receipt["fallback"], stderr)
 				require.Len(t, listed(t, env), 4)
