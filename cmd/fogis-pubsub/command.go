@@ -43,6 +43,7 @@ type command struct {
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
+	hide   func(string) string // of run: the secrets of the arguments
 }
 
 const usage = `usage: fogis-pubsub COMMAND [flags]
@@ -60,11 +61,14 @@ const usage = `usage: fogis-pubsub COMMAND [flags]
   redis           up|down|status [--file F] [--required] [--timeout D]
   dev             [--addr A]
 
-Every command takes --redis URL and --verbose. Settings come from the
-environment; "fogis-pubsub COMMAND -h" tells more.
+Every command takes --redis URL, --redis-file FILE and --verbose. Other users
+can read --redis URL in the list of processes (ps): put an address with a
+password into a file, or into REDIS_URL. Settings come from the environment; "fogis-pubsub COMMAND -h" tells more.
 `
 
 func (c *command) run(ctx context.Context, args []string) int {
+	c.hide = hider(args)
+	c.stdout, c.stderr = terminal{w: c.stdout}, terminal{c.stderr, c.hide}
 	err := c.dispatch(ctx, args)
 	var exit *exitError
 	var settings *config.Error
@@ -123,6 +127,7 @@ func (c *command) dispatch(ctx context.Context, args []string) error {
 type flags struct {
 	*flag.FlagSet
 	redis   string
+	file    string // that holds the URL
 	verbose bool
 	level   slog.Level // from which on the library's log is shown
 	outbox  bool       // the command sends, so that it needs the outbox
@@ -133,7 +138,8 @@ type flags struct {
 func (c *command) flags(name string, level slog.Level) *flags {
 	f := &flags{FlagSet: flag.NewFlagSet("fogis-pubsub "+name, flag.ContinueOnError), level: level}
 	f.SetOutput(c.stderr)
-	f.StringVar(&f.redis, "redis", "", "Redis `URL`; overrides REDIS_URL")
+	f.StringVar(&f.redis, "redis", "", "Redis `URL`; overrides REDIS_URL; ps shows it, with its password, to other users")
+	f.StringVar(&f.file, "redis-file", "", "`file` that holds the Redis URL; overrides REDIS_URL and REDIS_URL_FILE")
 	f.BoolVar(&f.verbose, "verbose", false, "log what the library does to standard error")
 	return f
 }
@@ -145,6 +151,9 @@ func (f *flags) parse(args []string) error {
 			return err
 		}
 		return &exitError{code: exitUsage} // package flag has said why
+	}
+	if f.redis != "" && f.file != "" {
+		return fmt.Errorf("%w: give --redis or --redis-file, not both", errUsage)
 	}
 	if f.NArg() > 0 {
 		return fmt.Errorf("%w: unexpected argument %q", errUsage, f.Arg(0))
@@ -164,15 +173,12 @@ func (c *command) env(overrides map[string]string) func(string) string {
 
 // options gives the client options common to the commands.
 func (c *command) options(f *flags, overrides map[string]string) fogispubsub.Options {
-	if overrides == nil {
-		overrides = map[string]string{}
-	}
-	overrides["REDIS_URL"] = f.redis
 	level := f.level
 	if f.verbose {
 		level = slog.LevelDebug
 	}
 	getenv := c.env(overrides)
+	address := f.redis != "" || f.file != ""
 	logger := slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: level}))
 	return fogispubsub.Options{
 		OpenOutbox: func(path string) (publisher.Outbox, error) { return outbox.Open(path, outbox.Options{Logger: logger}) },
@@ -181,6 +187,12 @@ func (c *command) options(f *flags, overrides map[string]string) fogispubsub.Opt
 			// not keep it from the service, nor fail because that runs.
 			if name == outboxVariable && !f.outbox {
 				return ""
+			}
+			switch { // one of the two at most: both set is a fault
+			case address && name == "REDIS_URL":
+				return f.redis
+			case address && name == "REDIS_URL_FILE":
+				return f.file
 			}
 			return getenv(name)
 		},

@@ -38,6 +38,9 @@ type composed struct {
 	findings []finding
 	// password is the contents of the secret, "" when there is none.
 	password string
+	// secrets are what no text may show: the contents of all secrets of the file,
+	// and the settings of all its services that are named like one.
+	secrets []string
 }
 
 func (c *composed) faulty() bool {
@@ -64,6 +67,7 @@ type composeSecret struct {
 }
 
 type composeService struct {
+	Environment   any    `yaml:"environment"`
 	Image         string `yaml:"image"`
 	Build         any    `yaml:"build"`
 	ContainerName string `yaml:"container_name"`
@@ -87,17 +91,26 @@ func checkCompose(path string, getenv func(string) string) *composed {
 		return c
 	}
 	var file composeFile
-	if err := yaml.Unmarshal(data, &file); err != nil {
+	var document yaml.Node
+	err = yaml.Unmarshal(data, &document)
+	if room := maxExpanded; err == nil && !fits(&document, &room, 0) {
+		err = errors.New("its aliases make it too large")
+	}
+	if err == nil {
+		err = document.Decode(&file)
+	}
+	if err != nil {
 		c.fault("correct the file; docker compose config tells more", "%s is no Compose file: %s", path, yamlFault(err))
 		return c
 	}
+	env := composeEnv(filepath.Join(filepath.Dir(path), ".env"), getenv)
+	c.collectSecrets(&file, filepath.Dir(path), env)
 	service := file.Services[redisService]
 	if service == nil {
 		c.fault("copy it from deploy/docker-compose.yml of this project",
 			"%s has no service %q; its services are: %s", path, redisService, strings.Join(slices.Sorted(maps.Keys(file.Services)), ", "))
 		return c
 	}
-	env := composeEnv(filepath.Join(filepath.Dir(path), ".env"), getenv)
 	c.checkImage(service, env)
 	c.checkCommand(service, env)
 	c.checkSecrets(service, file.Secrets, filepath.Dir(path), env)
@@ -285,6 +298,7 @@ var composeVariable = regexp.MustCompile(`\$(?:\$|(\w+)|\{(\w+)(?::?([-?+])([^}]
 
 // expand puts variables in as Compose does.
 func expand(text string, env func(string) string) string {
+	room := maxExpanded
 	return composeVariable.ReplaceAllStringFunc(text, func(found string) string {
 		if found == "$$" {
 			return "$"
@@ -293,7 +307,10 @@ func expand(text string, env func(string) string) string {
 		value := env(m[1] + m[2])
 		switch {
 		case m[3] == "-" && value == "", m[3] == "+" && value != "":
-			return m[4]
+			value = m[4]
+		}
+		if room -= len(value); room < 0 {
+			return ""
 		}
 		return value
 	})

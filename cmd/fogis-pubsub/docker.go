@@ -96,7 +96,7 @@ func (d *docker) run(ctx context.Context, args ...string) ([]byte, error) {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("%s: %w", what, ctx.Err())
 	}
-	said := d.hide(lastLines(append(stdout.Bytes(), stderr.Bytes()...), 5))
+	said := lastLines(d.hide(string(append(stdout.whole(), stderr.whole()...))), 5)
 	if said == "" {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
@@ -109,12 +109,13 @@ func (d *docker) hide(text string) string {
 			text = strings.ReplaceAll(text, secret, "***")
 		}
 	}
-	return text
+	return userOfURL.ReplaceAllString(text, "${1}***@")
 }
 
-// lastLines joins the last lines of a text that are not empty.
-func lastLines(text []byte, n int) string {
-	lines := strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' || r == '\r' })
+// lastLines joins the last lines of a text that are not empty. What is to be
+// hidden is hidden before: a line may be cut within it.
+func lastLines(text string, n int) string {
+	lines := strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' })
 	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.TrimSpace(line) == "" })
 	lines = lines[max(0, len(lines)-n):]
 	for i, line := range lines {
@@ -130,6 +131,15 @@ type limited struct{ bytes.Buffer }
 func (l *limited) Write(data []byte) (int, error) {
 	l.Buffer.Write(data[:min(len(data), max(0, maxOutput-l.Len()))])
 	return len(data), nil
+}
+
+// whole is what was written, without a last line that may be cut.
+func (l *limited) whole() []byte {
+	text := l.Bytes()
+	if len(text) == maxOutput {
+		text = text[:max(0, bytes.LastIndexByte(text, '\n'))]
+	}
+	return slices.Clip(text)
 }
 
 // composed calls Compose with the file.
@@ -169,7 +179,7 @@ func (d *docker) logs(ctx context.Context, c *container) string {
 	if cmd.Run() != nil {
 		return ""
 	}
-	return d.hide(lastLines(out.Bytes(), 5))
+	return lastLines(d.hide(string(out.whole())), 5)
 }
 
 // health tells the state of the container's health check, "" without one.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -114,6 +115,8 @@ func (d *deployment) status(ctx context.Context) {
 
 func (d *deployment) down(ctx context.Context) {
 	d.find(ctx)
+	d.compose = checkCompose(d.file, d.getenv) // for its secrets: its faults do not matter here
+	d.conceal()
 	d.step(ctx, "stop", d.timeout, func(ctx context.Context) (string, string, error) {
 		_, err := d.docker.composed(ctx, "rm", "--stop", "--force", redisService)
 		return "service redis is stopped and its container removed; its volume stays", "docker compose -f " + d.file + " ps shows what runs", err
@@ -133,9 +136,7 @@ func (d *deployment) find(ctx context.Context) {
 func (d *deployment) verify(context.Context) {
 	began := time.Now()
 	d.compose = checkCompose(d.file, d.getenv)
-	if d.docker != nil {
-		d.docker.hidden = []string{d.compose.password, d.endpoint().Password.Reveal()}
-	}
+	d.conceal()
 	for _, f := range d.compose.findings {
 		status := "warning"
 		if f.fault {
@@ -145,6 +146,14 @@ func (d *deployment) verify(context.Context) {
 	}
 	if !d.compose.faulty() {
 		d.tell(stepLine{Step: "verify", Status: "ok", Detail: d.file + " has a service redis that can be started"}, began)
+	}
+}
+
+// conceal has no text of Docker show a secret.
+func (d *deployment) conceal() {
+	if d.docker != nil {
+		d.docker.hidden = append(d.compose.secrets, d.endpoint().Password.Reveal())
+		slices.SortFunc(d.docker.hidden, func(a, b string) int { return len(b) - len(a) })
 	}
 }
 
@@ -224,7 +233,7 @@ func (d *deployment) waited(c *container, cure string) (string, string, error) {
 	}
 	said := ""
 	if h := c.State.Health; h != nil && len(h.Log) > 0 {
-		said = "; its check says: " + d.docker.hide(lastLines([]byte(h.Log[len(h.Log)-1].Output), 2))
+		said = "; its check says: " + lastLines(d.docker.hide(h.Log[len(h.Log)-1].Output), 2)
 	}
 	return "", cure, fmt.Errorf("container %s is %s, and not healthy in time%s", c.Name, cmp.Or(c.health(), c.State.Status), said)
 }
@@ -332,6 +341,7 @@ func (d *deployment) step(ctx context.Context, name string, bound time.Duration,
 // tell prints the outcome of a step.
 func (d *deployment) tell(line stepLine, began time.Time) {
 	line.ElapsedMS = float64(time.Since(began).Microseconds()) / 1000
+	line.Detail, line.Cure = d.hide(line.Detail), d.hide(line.Cure)
 	d.broken = errors.Join(d.broken, printLine(d.stdout, line))
 	mark := map[string]string{"ok": "✅", "warning": "⚠️", "failed": "❌", "skipped": "–"}[line.Status]
 	fmt.Fprintf(d.stderr, "%s %s: %s\n", mark, line.Step, line.Detail)

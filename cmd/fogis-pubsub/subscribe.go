@@ -55,7 +55,12 @@ func (c *command) subscribe(ctx context.Context, args []string) (err error) {
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- client.Run(run) }()
-	go c.announce(run, client)
+	subscribed := make(chan struct{})
+	go func() {
+		if c.announce(run, client) {
+			close(subscribed)
+		}
+	}()
 	var deadline <-chan time.Time
 	if *timeout > 0 {
 		timer := time.NewTimer(*timeout)
@@ -74,9 +79,18 @@ func (c *command) subscribe(ctx context.Context, args []string) (err error) {
 		<-ended // messages that came after the last wanted one were not handled
 		return nil
 	case <-deadline:
+		confirmed := false
+		select {
+		case <-subscribed:
+			confirmed = true
+		default:
+		}
 		cancel()
 		if err := <-ended; err != nil {
 			return err
+		}
+		if !confirmed {
+			return fmt.Errorf("timed out: never subscribed in %v; check REDIS_URL and that Redis runs, --verbose says more", *timeout)
 		}
 		if *count > 0 {
 			return fmt.Errorf("the time is over and fewer than %d messages came", *count)
@@ -85,13 +99,17 @@ func (c *command) subscribe(ctx context.Context, args []string) (err error) {
 	}
 }
 
-// announce says on standard error when all channels are confirmed.
-func (c *command) announce(ctx context.Context, client *fogispubsub.Client) {
+// announce says on standard error when all channels are confirmed, and reports
+// whether they are.
+func (c *command) announce(ctx context.Context, client *fogispubsub.Client) bool {
 	switch {
 	case client.Subscribed(ctx) != nil:
+		return false
 	case client.Status().State == subscriber.StateDisabled:
 		fmt.Fprintln(c.stderr, "pub/sub is disabled by REDIS_PUBSUB_ENABLED or REDIS_ENABLED: nothing comes from Redis")
+		return false
 	default:
 		fmt.Fprintln(c.stderr, "subscribed")
+		return true
 	}
 }
