@@ -2,14 +2,29 @@ package publisher
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/PitchConnect/fogispubsub/message"
 )
 
-// lastCopy is how long Run goes on for copies that wait when it ends.
-const lastCopy = time.Second
+const (
+	// lastCopy is how long Run goes on for copies that wait when it ends.
+	lastCopy = time.Second
+	// copyBudget bounds the copy that a Publish posts itself, because Run does not
+	// run: the stream has the message, so nobody has to wait longer for it.
+	copyBudget = 5 * time.Second
+	// copyEnd is how long a newer message waits for a copy that was cancelled.
+	copyEnd = time.Second
+)
+
+// errSlow is the cause of a context that copyBudget ended.
+var errSlow = errors.New("the copy took too long")
+
+// errBusy is a failure that passes: what is posted beside an older message could
+// arrive before it.
+var errBusy = errors.New("the fallback is still busy with an older message though that was cancelled; let Fallback.Notify return when its context ends")
 
 // copies is what a lane posts of messages that the stream has but too few
 // listeners heard, so that a service without streams gets them too. Nobody waits
@@ -58,8 +73,9 @@ func (c *copies) begin(ctx context.Context) (m *message.Outgoing, bounded contex
 }
 
 // stop gives up the copy that waits and the one that is posted, because a newer
-// message goes by the fallback itself, and waits until none is on its way.
-func (c *copies) stop() {
+// message goes by the fallback itself, and waits until none is on its way, but not
+// for ever.
+func (c *copies) stop(ctx context.Context) error {
 	c.mu.Lock()
 	c.next = nil
 	cancel := c.cancel
@@ -67,8 +83,23 @@ func (c *copies) stop() {
 	if cancel != nil {
 		cancel()
 	}
-	c.token <- struct{}{}
-	<-c.token
+	select {
+	case c.token <- struct{}{}:
+		<-c.token
+		return nil
+	default:
+	}
+	timer := time.NewTimer(copyEnd)
+	defer timer.Stop()
+	select {
+	case c.token <- struct{}{}:
+		<-c.token
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return errBusy
+	}
 }
 
 // copyToFallback leaves a message for the fallback that the stream has but too
@@ -114,8 +145,14 @@ func (p *Publisher) postCopy(ctx context.Context, l *lane) (id string, outcome F
 	}
 	defer done()
 	outcome, err = p.notify(ctx, *m)
-	if ctx.Err() == nil {
+	if !gaveUp(ctx) {
 		p.logFallback(ctx, err)
 	}
 	return m.ID, outcome, err
+}
+
+// gaveUp reports that a context ended for a reason that says nothing about the
+// fallback.
+func gaveUp(ctx context.Context) bool {
+	return ctx.Err() != nil && !errors.Is(context.Cause(ctx), errSlow)
 }

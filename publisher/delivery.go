@@ -32,7 +32,9 @@ func (p *Publisher) deliver(ctx context.Context, l *lane, m *parcel, now time.Ti
 		retries = 0 // it is on disk before the second attempt
 	}
 	behindOthers := p.waiting(l)
-	if !behindOthers {
+	if behindOthers {
+		p.logQueue(ctx, l)
+	} else {
 		d.redis = p.toRedis(ctx, budget, l, m, retries)
 	}
 	switch {
@@ -40,7 +42,7 @@ func (p *Publisher) deliver(ctx context.Context, l *lane, m *parcel, now time.Ti
 		if p.copyToFallback(l, m, d.redis) {
 			d.fallback = FallbackPending
 		}
-	case p.opts.Outbox != nil && p.record(l, m, &d):
+	case p.opts.Outbox != nil && p.record(ctx, l, m, &d):
 		p.work(ctx, budget, l, m, &d)
 	case p.hasFallback(m.Type) && !behindOthers && ended(ctx) == nil:
 		d.posted(p.post(ctx, l, p.behind(l, m.Outgoing)))
@@ -90,14 +92,20 @@ func (p *Publisher) behind(l *lane, m message.Outgoing) message.Outgoing {
 
 // post sends a message by the fallback, ahead of older copies.
 func (p *Publisher) post(ctx context.Context, l *lane, m message.Outgoing) (FallbackOutcome, error) {
-	l.copies.stop()
+	if err := l.copies.stop(ctx); err != nil {
+		return p.answered(ctx, err)
+	}
 	return p.notify(ctx, m)
 }
 
-// notify asks the fallback and counts what it answers.
+// notify asks the fallback.
 func (p *Publisher) notify(ctx context.Context, m message.Outgoing) (FallbackOutcome, error) {
-	err := p.opts.Fallback.Notify(ctx, m)
-	if ctx.Err() == nil { // else the answer says nothing about the fallback
+	return p.answered(ctx, p.opts.Fallback.Notify(ctx, m))
+}
+
+// answered counts an answer of the fallback.
+func (p *Publisher) answered(ctx context.Context, err error) (FallbackOutcome, error) {
+	if !gaveUp(ctx) { // else the answer says nothing about the fallback
 		p.countFallback(err)
 	}
 	if err != nil {

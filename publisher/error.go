@@ -26,8 +26,8 @@ type Error struct {
 	Addr string
 	// Attempts is how often PUBLISH was tried.
 	Attempts int
-	// Unknown reports that an answer was lost: the message may have been
-	// delivered. Publish it again with [Retry] and this error: the stream then
+	// Unknown reports that an answer was lost, of this Publish or of an earlier one
+	// that it is a [Retry] of: the message may have been delivered. Publish it again with [Retry] and this error: the stream then
 	// gets it once, and receivers know it by its ID.
 	Unknown bool
 	// Aside reports that the fallback refused the message for good and that the

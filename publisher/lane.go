@@ -28,8 +28,8 @@ type lane struct {
 	budget budget
 	buf    []byte // for the next message; nil when the last one may still be read
 	route  changeLog
-	// faults is the outbox's failures.
-	faults changeLog
+	// faults is the outbox's failures, queue whether messages wait there.
+	faults, queue changeLog
 	// seen is a place in the stream that what was not sent yet will lie behind,
 	// "" when the stream was not reached yet.
 	seen  string

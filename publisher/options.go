@@ -87,11 +87,13 @@ type Options struct {
 // Fallback is another way to the receivers.
 type Fallback interface {
 	// Notify returns nil only if the receiver accepted all of m; it may keep
-	// m.Body. It is called for one message of a type at a time. It must end within
-	// a bound of its own, as ctx may have none: the next message of the type
-	// waits until it returns, and together with Options.Budget this is the longest
-	// that a Publish takes. While Run runs no Publish waits for a message that the
-	// stream has; its ctx ends when a newer one takes its place. An error that wraps [message.ErrRefused] is final: the same
+	// m.Body. It is called for one message of a type at a time, and the next of
+	// that type waits until it returns: it must end when ctx ends, and by itself
+	// within a bound, as ctx may have none. The publisher sets it none, since only
+	// the fallback knows how slow its receiver may be: its bound and Options.Budget
+	// together are the longest that a Publish takes. While Run runs no Publish waits
+	// for a message that the stream has; its ctx ends when a newer one takes its
+	// place. An error that wraps [message.ErrRefused] is final: the same
 	// message is not posted again. Its error must not quote the message.
 	Notify(ctx context.Context, m message.Outgoing) error
 }
@@ -103,34 +105,35 @@ type PublishOption interface {
 
 type publishOptions struct {
 	id, mark string
-	tried    bool
+	unknown  bool // an earlier attempt may have delivered it
 }
 
 type withID string
 
-func (id withID) apply(o publishOptions) publishOptions {
+func (id withID) apply(publishOptions) publishOptions {
 	return publishOptions{id: string(id)}
 }
 
 // WithID sends the message under this ID instead of a fresh one, so that
 // receivers that have handled it know it again. A stream may get it a second
-// time: after an error use [Retry]. "" is a fresh ID.
+// time: after an error use [Retry]. "" is a fresh ID. Of several WithID and Retry
+// the last one counts.
 func WithID(id string) PublishOption { return withID(id) }
 
 type retry struct{ err *Error }
 
-func (r retry) apply(publishOptions) publishOptions {
-	return publishOptions{id: r.err.ID, mark: r.err.mark, tried: r.err.Unknown && r.err.mark != ""}
+func (r retry) apply(o publishOptions) publishOptions {
+	if r.err == nil {
+		return o
+	}
+	return publishOptions{id: r.err.ID, mark: r.err.mark, unknown: r.err.Unknown}
 }
 
 // Retry sends the message that failed with err again: under its ID, and into its
 // stream only if no earlier attempt put it there. Give the same payload. An err
-// that is no [*Error] changes nothing.
+// that is no [*Error], nil too, changes nothing.
 func Retry(err error) PublishOption {
-	e, ok := errors.AsType[*Error](err)
-	if !ok {
-		return withID("")
-	}
+	e, _ := errors.AsType[*Error](err)
 	return retry{e}
 }
 

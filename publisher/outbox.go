@@ -52,7 +52,7 @@ func (p *Publisher) waiting(l *lane) bool {
 }
 
 // record puts a message into the outbox, if that takes it.
-func (p *Publisher) record(l *lane, m *parcel, d *delivery) bool {
+func (p *Publisher) record(ctx context.Context, l *lane, m *parcel, d *delivery) bool {
 	after := m.mark
 	if !m.tried {
 		after = l.seen // known now, it need not be written before the first attempt
@@ -61,7 +61,8 @@ func (p *Publisher) record(l *lane, m *parcel, d *delivery) bool {
 	m.queued = d.outboxErr == nil
 	if m.queued && d.redis.tooFew {
 		m.heard = true
-		d.outboxErr = p.opts.Outbox.Mark(m.record())
+		// Without the mark it is published once more, which loses nothing.
+		p.outboxFailed(ctx, l, p.opts.Outbox.Mark(m.record()))
 	}
 	return m.queued
 }
@@ -87,6 +88,20 @@ func (p *Publisher) work(ctx, budget context.Context, l *lane, m *parcel, d *del
 	if p.waiting(l) {
 		p.remind()
 	}
+	p.logQueue(ctx, l)
+}
+
+// logQueue logs that messages begin to wait in the lane's outbox, or that none is
+// left. The lane's lock is held.
+func (p *Publisher) logQueue(ctx context.Context, l *lane) {
+	n := p.opts.Outbox.Len(l.types...)
+	state, text := "", "outbox drained"
+	if n > 0 {
+		state, text = "waiting", "messages wait in the outbox"
+	}
+	if l.queue.changed(state, time.Now()) {
+		p.opts.Logger.LogAttrs(ctx, slog.LevelInfo, text, slog.String("channel", l.channel), slog.Int("messages", n))
+	}
 }
 
 // drain is the part of Run that empties the outbox.
@@ -95,17 +110,12 @@ func (p *Publisher) drain(ctx context.Context) {
 	for {
 		left := false
 		for _, l := range p.all {
-			moved := 0
 			for p.waiting(l) {
 				left = true
 				if !p.moveOne(ctx, l) {
 					break
 				}
-				moved++
 				pause = queuePause
-			}
-			if moved > 0 && !p.waiting(l) {
-				p.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "outbox drained", slog.String("channel", l.channel))
 			}
 		}
 		var again <-chan time.Time
@@ -142,6 +152,8 @@ func (p *Publisher) moveOne(ctx context.Context, l *lane) (moved bool) {
 		budget, cancel = context.WithTimeout(ctx, p.opts.Budget)
 	}
 	defer cancel()
+	p.logQueue(ctx, l) // an earlier process may have left it
+	defer p.logQueue(ctx, l)
 	return p.step(ctx, budget, l, nil, nil)
 }
 

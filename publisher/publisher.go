@@ -164,7 +164,7 @@ func (p *Publisher) Publish(ctx context.Context, payload message.Payload, opts .
 	waited, err := l.lock(ctx)
 	if err != nil {
 		p.count("", redisPart{}, start)
-		return Receipt{}, &Error{ID: o.id, Type: typ, Channel: l.channel, Err: err}
+		return Receipt{}, &Error{ID: o.id, Type: typ, Channel: l.channel, Unknown: o.unknown, Err: err, mark: o.mark}
 	}
 	unlock := sync.OnceFunc(l.unlock)
 	defer unlock()
@@ -186,7 +186,7 @@ func (p *Publisher) Publish(ctx context.Context, payload message.Payload, opts .
 	if err != nil {
 		return Receipt{}, p.refuse(&Error{ID: id, Type: typ, Channel: l.channel, Err: err})
 	}
-	m := parcel{Outgoing: message.Outgoing{ID: id, Type: typ, Body: body}, mark: o.mark, tried: o.tried}
+	m := parcel{Outgoing: message.Outgoing{ID: id, Type: typ, Body: body}, mark: o.mark, tried: o.unknown && o.mark != ""}
 	d := p.deliver(ctx, l, &m, now)
 
 	end := time.Now()
@@ -194,7 +194,7 @@ func (p *Publisher) Publish(ctx context.Context, payload message.Payload, opts .
 	var failed *Error
 	if d.route == "" {
 		failed = &Error{
-			ID: id, Type: typ, Channel: l.channel, Addr: p.addr, Attempts: d.redis.attempts, Unknown: d.redis.unknown > 0,
+			ID: id, Type: typ, Channel: l.channel, Addr: p.addr, Attempts: d.redis.attempts, Unknown: d.redis.unknown > 0 || o.unknown,
 			Redis: d.redis.failures, Fallback: d.fallbackErr, Outbox: d.outboxErr, Err: ended(ctx),
 			Aside: d.aside, mark: m.mark,
 		}
@@ -214,9 +214,11 @@ func (p *Publisher) Publish(ctx context.Context, payload message.Payload, opts .
 	}
 	if d.fallback == FallbackPending && p.running.Load() == 0 {
 		unlock()
-		if posted, outcome, err := p.postCopy(ctx, l); posted == id {
+		bounded, cancel := context.WithTimeoutCause(ctx, copyBudget, errSlow)
+		if posted, outcome, err := p.postCopy(bounded, l); posted == id {
 			d.posted(outcome, err)
 		}
+		cancel()
 		end = time.Now()
 	}
 	return Receipt{

@@ -308,3 +308,33 @@ func TestPublisher_realRedis_concurrentCallers(t *testing.T) {
 	require.Equal(t, len(taken[publisher.RoutePubSub]), int(stats.PubSub))
 	require.False(t, slices.Contains(fallback.ids(), ""))
 }
+
+// Two listeners are required and one is there: the message waits without being
+// published again, and goes once more when Redis counts the second one.
+func TestPublisher_realRedis_waitsForTheSecondListener(t *testing.T) {
+	t.Parallel()
+	s := realredis.Start(t)
+	box := newOutbox(t)
+	first := listen(t, s.Addr(), message.ChannelMatchUpdates)
+	p := newPublisher(t, newClient(t, s.Addr()), publisher.Options{Outbox: box, RequireReceivers: 2})
+	defer run(t, p)()
+	for _, name := range names(1, 2) {
+		receipt, err := p.Publish(t.Context(), update(name))
+		require.NoError(t, err)
+		require.Equal(t, publisher.RouteOutbox, receipt.Route)
+		require.Equal(t, name, homeTeam(t, []byte(receive(t, first).Payload)))
+	}
+	require.Equal(t, 2, box.Len())
+	second := listen(t, s.Addr(), message.ChannelMatchUpdates)
+	for _, name := range names(1, 2) {
+		require.Equal(t, name, homeTeam(t, []byte(receive(t, second).Payload)))
+		require.Equal(t, name, homeTeam(t, []byte(receive(t, first).Payload)))
+	}
+	require.Eventually(t, func() bool { return box.Len() == 0 }, patience, 10*time.Millisecond)
+	require.Empty(t, first)
+	require.Empty(t, second)
+	receipt, err := p.Publish(t.Context(), update("3"))
+	require.NoError(t, err)
+	require.Equal(t, publisher.RoutePubSub, receipt.Route)
+	require.Equal(t, int64(2), receipt.Receivers)
+}
