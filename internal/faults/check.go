@@ -37,6 +37,8 @@ const (
 	ByLease Cause = "lease lost"
 	ByStop  Cause = "stopped while Redis could not be told"
 	ByHTTP  Cause = "came by HTTP too"
+	// ByPubSub is for what sending seeds publish without streams.
+	ByPubSub Cause = "came by pub/sub too"
 	// ByDeaf is not a message handled twice but two handlers of a type at once.
 	ByDeaf Cause = "first handler ignored its context"
 )
@@ -48,8 +50,12 @@ type Verdict struct {
 	Routes    map[string]int
 	Handled   int // messages, at least once
 	Dead      int // messages that are dead letters
-	Lost      []Key
-	Twice     map[Cause]int
+	// Of sending seeds, messages that were not handled and are not lost: the
+	// outbox keeps them for an operator; the publisher told that they are gone;
+	// pub/sub had them, which promises nothing.
+	Kept, Told, Unheard int
+	Lost                []Key
+	Twice               map[Cause]int
 	// AtOnce counts messages in two handlers at once of which one came by
 	// HTTP, and overlaps that ByDeaf explains.
 	AtOnce map[Cause]int
@@ -78,6 +84,8 @@ type handling struct {
 
 func (h handling) overHTTP() bool { return h.via == string(message.ViaHTTP) }
 
+func (h handling) overPubSub() bool { return h.via == string(message.ViaPubSub) }
+
 func (h handling) String() string {
 	return fmt.Sprintf("%s in %s by %s (lines %d-%d, %s)", h.Key, h.who, h.via, h.began, h.ended, h.detail)
 }
@@ -96,6 +104,7 @@ type checker struct {
 	dead     map[Key]bool
 	all      []*handling
 	first    map[Key]*handling // that was successful
+	sent     map[Key]*sent     // of sending seeds
 }
 
 // Check judges a journal. dead are the dead letters.
@@ -110,6 +119,9 @@ func Check(mode Mode, records []Record, dead []Key) Verdict {
 	}
 	c.Dead = len(c.dead)
 	c.read()
+	if mode == Sending {
+		c.readSending()
+	}
 	c.checkLost()
 	c.checkTwice()
 	c.checkAtOnce()
@@ -188,14 +200,14 @@ func (c *checker) read() {
 
 func (c *checker) checkLost() {
 	for k := range c.receipts {
-		if c.first[k] == nil && !c.dead[k] {
+		if c.first[k] == nil && !c.dead[k] && !c.excused(k) {
 			c.Lost = append(c.Lost, k)
 		}
 	}
 	slices.SortFunc(c.Lost, func(a, b Key) int {
 		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.N, b.N))
 	})
-	if c.mode == Plain {
+	if c.mode == Plain || c.mode == Sending {
 		for _, k := range c.Lost {
 			c.fault("%s was lost: published by %s (line %d), never handled", k, c.records[c.receipts[k]].Via, c.receipts[k])
 		}
@@ -229,6 +241,9 @@ func (c *checker) cause(first, second *handling) (Cause, string) {
 	}
 	if first.overHTTP() || second.overHTTP() {
 		return ByHTTP, ""
+	}
+	if c.mode == Sending && (first.overPubSub() || second.overPubSub()) {
+		return ByPubSub, ""
 	}
 	latest := c.records[second.began].At.Add(renewTime)
 	disturbed := false
@@ -303,6 +318,9 @@ func (c *checker) checkOrder() {
 		before := newest[h.Type]
 		late := before != nil && before.N > h.N
 		_, promised := c.receipts[h.Key]
+		if c.mode == Sending && promised {
+			promised = c.inOrder(h) && !(late && leftOut(h, before))
+		}
 		if late && c.mode == Flush && (before.overHTTP() || h.via == string(message.ViaPubSub)) {
 			// The IDs of the new stream may begin below, and what the old one had
 			// is handled as soon as it is found to be missing.
@@ -343,7 +361,8 @@ func (c *checker) checkGaps() {
 		case c.Missing >= 0:
 			c.Missing += r.N
 		}
-		if c.mode == Plain {
+		if c.mode == Plain || c.mode == Sending && r.Detail != string(subscriber.CauseTakeover) {
+			// A takeover tells of what was published without streams meanwhile.
 			c.fault("%s reports a gap in %s: %s, missing %d (line %d)", r.Who, r.Type, r.Detail, r.N, i)
 		}
 	}
@@ -413,7 +432,7 @@ func (c *checker) recover() {
 			}
 		}
 		key := Key{r.Type, r.N}
-		if first := c.first[key]; r.What == Published && !c.dead[key] && (first == nil || first.ended > i) {
+		if first := c.first[key]; r.What == Published && !c.dead[key] && (c.mode != Sending || first != nil) && (first == nil || first.ended > i) {
 			of(r.Type).waiting[r.N] = true
 		}
 		if h := begins[i]; h != nil {

@@ -20,6 +20,7 @@ import (
 //	a begins 1 [http] [deaf]     a ends 1 [failed]     a does 1 (begins, ends)
 //	a lost     a killed     a stopped     a gap <missing> <cause>
 //	fault on 1     fault off 1     wait 10s
+//	pub runs plain     pub left 1 stream     pub told     run risk 1 gone     run kept 1     a refuses 1
 //
 // Records are a millisecond apart.
 func history(t *testing.T, text string) (records []faults.Record) {
@@ -67,6 +68,19 @@ func history(t *testing.T, text string) (records []faults.Record) {
 			add(faults.Published, "", number(2))
 		case "publishing", "published", "refused":
 			add(words[1], "", number(2))
+		case "runs", "told":
+			add(words[1], strings.Join(words[2:], " "), 0)
+		case "left":
+			r.Via = words[3]
+			add(faults.Left, "", number(2))
+		case "risk":
+			add(faults.AtRisk, strings.Join(words[3:], " "), number(2))
+		case "kept":
+			add(faults.Kept, "", number(2))
+		case "refuses":
+			add(faults.ReceiverRefused, "", number(2))
+		case "dies":
+			add(faults.Dies, "", 0)
 		case "begins":
 			add(faults.Began, "", number(2))
 		case "ends":
@@ -163,6 +177,31 @@ func TestCheck(t *testing.T) {
 			check: func(t *testing.T, v faults.Verdict) { require.Equal(t, 1, v.Late) }},
 		"early, not promised": {text: "pub publishes 1\npub publishing 2\npub refused 2\na does 2\na does 1"},
 
+		"gone with the outbox, and told": {mode: faults.Sending, text: "pub publishes 1\nrun risk 1 gone\npub told outbox failed",
+			check: func(t *testing.T, v faults.Verdict) { require.Equal(t, 1, v.Told); require.Empty(t, v.Lost) }},
+		"gone with the outbox in silence": {mode: faults.Sending, text: "pub publishes 1\npub told\nrun risk 1 gone",
+			faults: []string{"nobody told", "was lost"}, check: lost(1)},
+		"gone with the outbox, killed at once": {mode: faults.Sending, text: "pub publishes 1\nrun risk 1 gone\npublisher.1 dies",
+			check: func(t *testing.T, v faults.Verdict) { require.Equal(t, 1, v.Told) }},
+		"removed while nobody ran": {mode: faults.Sending, text: "pub publishes 1\nrun risk 1 " + faults.RiskUnseen,
+			check: func(t *testing.T, v faults.Verdict) { require.Equal(t, 1, v.Told) }},
+		"lost, though its file was whole": {mode: faults.Sending, text: "pub publishes 1\nrun risk 1 whole\npub told", faults: []string{"was lost"}},
+		"put after the file was hurt":     {mode: faults.Sending, text: "pub publishes 2\nrun risk 2 gone\npub told\npub publishes 1\na does 2", faults: []string{"status 1 was lost"}},
+		"kept for an operator": {mode: faults.Sending, text: "pub publishes 1\nrun kept 1",
+			check: func(t *testing.T, v faults.Verdict) { require.Equal(t, 1, v.Kept) }},
+		"kept excuses nothing in a plain seed": {text: "pub publishes 1\nrun kept 1", faults: []string{"was lost"}},
+		"left the outbox by pub/sub and not heard": {mode: faults.Sending, text: "pub runs plain\npub publishes 1\npub left 1 pubsub",
+			check: func(t *testing.T, v faults.Verdict) { require.Equal(t, 1, v.Unheard) }},
+		"left the outbox by the stream and lost": {mode: faults.Sending, text: "pub runs durable\npub publishes 1\npub left 1 stream", faults: []string{"was lost"}},
+		"order in streams":                       {mode: faults.Sending, text: "pub runs durable\npub publishes 1\npub publishes 2\na does 2\na does 1", faults: []string{"out of order"}},
+		"order over two modes":                   {mode: faults.Sending, text: "pub runs durable\npub publishes 1\npub runs plain\npub publishes 2\na does 2\na does 1"},
+		"order past a refusal for good": {mode: faults.Sending, text: "pub runs durable\npub publishes 1\npub publishes 2\na refuses 1\na does 2 http\na does 1",
+			check: func(t *testing.T, v faults.Verdict) { require.Equal(t, 1, v.Late) }},
+		"order past a file that was hurt": {mode: faults.Sending, text: "pub runs durable\npub publishes 1\nrun risk 1 whole\npub publishes 2\na does 2\na does 1",
+			check: func(t *testing.T, v faults.Verdict) { require.Equal(t, 1, v.Late) }},
+		"twice by pub/sub":             {mode: faults.Sending, text: "pub publishes 1\na does 1 pubsub\nb does 1", check: twice(faults.ByPubSub)},
+		"twice by the stream, sending": {mode: faults.Sending, text: "pub publishes 1\na does 1\nb does 1", faults: []string{"lives on"}},
+
 		"recovery": {text: "pub publishes 1\nwait 2s\na does 1\nwait 10s\npub publishes 2\nfault on 1\nwait 20s\nfault off 1\nwait 4s\na does 2",
 			check: func(t *testing.T, v faults.Verdict) { require.InDelta(t, 4, v.Recovery.Seconds(), 0.1) }},
 		"recovery is not the time in a handler": {text: "pub publishes 1\npub publishes 2\na begins 1\nwait 20s\na ends 1\nwait 1s\na does 2",
@@ -249,4 +288,31 @@ func TestNewPlan_isFixedByItsSeed(t *testing.T) {
 	}
 	require.Greater(t, deaths, 200)
 	require.Len(t, kinds, 18, fmt.Sprint(kinds))
+}
+
+func TestNewPlan_sendingSeedsHaveEachKindAndEndInStreams(t *testing.T) {
+	t.Parallel()
+	kinds, runs, betweens := map[faults.Kind]int{}, map[string]int{}, 0
+	for seed := uint64(faults.FirstSending); seed <= faults.LastSending; seed++ {
+		p := faults.NewPlan(seed)
+		require.Equal(t, p, faults.NewPlan(seed))
+		require.Equal(t, faults.Sending, p.Mode)
+		require.Equal(t, faults.RunsDurable, p.Runs[len(p.Runs)-1])
+		for _, mode := range p.Runs {
+			runs[mode]++
+		}
+		for _, f := range p.Faults {
+			kinds[f.Kind]++
+			if f.Arg == faults.Between {
+				betweens++
+			}
+			require.Less(t, f.At, p.Length)
+		}
+	}
+	for _, kind := range []faults.Kind{faults.OutboxRemoved, faults.OutboxCut, faults.OutboxDamaged, faults.PublisherStop,
+		faults.ServerMoved, faults.ServerMisconf, faults.ReceiverHangs} {
+		require.Greater(t, kinds[kind], 50, kind)
+	}
+	require.Greater(t, betweens, 50)
+	require.Len(t, runs, 4)
 }

@@ -31,7 +31,10 @@ type role struct {
 	// HTTP is where a publisher posts, or where a subscriber listens.
 	HTTP   string
 	Outbox string // the file
-	Death  faults.Death
+	// Runs is the mode of a publisher, and Last tells that no other follows.
+	Runs  string
+	Last  bool
+	Death faults.Death
 }
 
 var roles = map[string]func(*process) error{}

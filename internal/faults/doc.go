@@ -7,8 +7,8 @@
 //
 //	go test -count=1 ./internal/faults
 //
-// runs three seeds, as the continuous integration does, and the tests of the
-// checker. The long form
+// runs six seeds, three of them sending seeds, as the continuous integration
+// does, and the tests of the checker. The long form
 //
 //	go test -count=1 -timeout 0 -run '^TestSeeds$' -v ./internal/faults -args -seeds 1-200
 //
@@ -35,6 +35,34 @@
 // marked trim (the stream holds few messages and few dead letters) and another
 // tenth flush (FLUSHALL in the middle): they may lose what a gap reports, and
 // are counted apart.
+//
+// # Sending seeds
+//
+// Seeds 401 to 500 hurt what a publisher leans on. The file of its outbox is
+// removed, cut or changed in one record, while the publisher runs or between two
+// runs; what the file held is read first, while the publisher stands still. The
+// receiver hangs, and refuses single messages for good (422, 413). The address
+// of Redis moves to another master, in good order (FAILOVER), while connections to
+// the old one live. Redis refuses to write because its snapshots fail (MISCONF).
+// And the publisher is started in other modes, with streams, without, disabled,
+// auto; the last one has streams. In half of the seeds an operator puts back at
+// the end what was set aside.
+//
+// A message that was not handled is not lost there, and is counted apart, when
+//
+//   - the outbox, or a file of it that was set aside, has it at the end (kept);
+//   - it was only in a file that was hurt, in the part that was, and afterwards an
+//     error of Publish or Open, the log or File.Problems told of the outbox. When
+//     the file was removed or emptied while no publisher ran, or its publisher
+//     was killed at once, nobody can tell. A message that Publish was not to send
+//     (route none) is counted with them (told);
+//   - pub/sub had it, without streams (unheard).
+//
+// Order is judged between messages that were sent by publishers with streams
+// alone, whose outbox was whole, and that the receiver did not refuse for good. A
+// snapshot that was not posted because a newer one was may come behind that one.
+// A message that came by pub/sub may be handled by two processes, and the gap of a
+// takeover may tell of one.
 //
 // # What is checked
 //

@@ -88,6 +88,26 @@ func (w *world) inject(f faults.Fault) {
 			w.ask(c)
 			over()
 		}
+	case faults.OutboxRemoved, faults.OutboxCut, faults.OutboxDamaged:
+		w.hurtOutbox(f, moment)
+	case faults.PublisherStop:
+		if w.pub != nil && w.runs+1 < len(w.plan.Runs) {
+			moment()
+			w.nextRun(nil)
+		}
+	case faults.ServerMoved:
+		if !down && w.moveServer() {
+			moment()
+		}
+	case faults.ServerMisconf:
+		if !down && w.misconfigure() {
+			later(w.configure)
+		}
+	case faults.ReceiverHangs:
+		if c := w.subs[int(w.plan.Seed)%w.plan.Slots]; c != nil {
+			_, _ = fmt.Fprintf(c.in, "hang %s\n", f.For)
+			later(func() {})
+		}
 	case faults.Cut:
 		moment()
 		link.Cut()
@@ -179,4 +199,7 @@ func (w *world) heal() {
 		w.server.Start()
 	}
 	w.roomForServer()
+	if w.plan.Mode == faults.Sending {
+		w.configure()
+	}
 }

@@ -17,7 +17,19 @@ const (
 	// Of a publisher: before Publish, after it returned nil or an error.
 	Publishing = "publishing"
 	Published  = "published"
-	Refused    = "refused"
+	Refused    = "refused" // the error is in Detail if the outbox had one
+
+	// Of a publisher in a sending seed: its mode, in Detail; that a message goes
+	// to the fallback or has left the outbox, by the way in Via; that it told of
+	// something about its outbox.
+	Runs = "runs"
+	Left = "left"
+	Told = "told"
+
+	// Of the run, in a sending seed: a message was in the outbox when its file was
+	// hurt, with what became of it in Detail; at the end it lies there.
+	AtRisk = "at risk"
+	Kept   = "kept"
 
 	// Of a handler: it was entered, and is about to return.
 	Began = "began"
@@ -26,6 +38,9 @@ const (
 	// Of a subscriber: it has lost the lease of a type, reports a gap.
 	Lost = "lost"
 	Gap  = "gap"
+
+	// Of a receiver: it refused a message for good.
+	ReceiverRefused = "receiver refused"
 
 	// Of any process: it runs; it was or will at once be killed; it was asked
 	// to end and is about to.
@@ -36,6 +51,13 @@ const (
 	// Of the run: a fault has begun or is over. N numbers it.
 	FaultOn  = "fault on"
 	FaultOff = "fault off"
+)
+
+// What became of a message at risk, in Record.Detail.
+const (
+	RiskWhole  = "whole"
+	RiskGone   = "gone"
+	RiskUnseen = "gone while no publisher ran"
 )
 
 // How a handler ended, in Record.Detail.

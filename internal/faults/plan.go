@@ -77,6 +77,7 @@ type Fault struct {
 	Slot int // the subscriber that is hit
 	Arg  string
 	N    int
+	Cut  int // where a file is hurt, in thousandths
 }
 
 // The links that are not a subscriber's.
@@ -104,10 +105,19 @@ type Plan struct {
 	// Again has the publisher's caller publish again, with the same ID, what
 	// Publish returned an error for; else it goes on with the next.
 	Again bool
+
+	// Of sending seeds: the modes in which the publisher runs one after another;
+	// whether at the end what was set aside is put back, whole files and single
+	// records.
+	Runs             []string `json:",omitempty"`
+	Salvage, Requeue bool     `json:",omitempty"`
 }
 
 // NewPlan makes the plan of a seed.
 func NewPlan(seed uint64) Plan {
+	if seed >= FirstSending && seed <= LastSending {
+		return newSendingPlan(seed)
+	}
 	rng := rand.New(rand.NewPCG(seed, 0x0f09))
 	p := Plan{
 		Seed: seed, Mode: Plain, Slots: 2 + rng.IntN(2), Length: 9 * time.Second,

@@ -3,9 +3,10 @@ package faults_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"path/filepath"
+	"log/slog"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -13,7 +14,6 @@ import (
 	"github.com/PitchConnect/fogispubsub/httpfallback"
 	"github.com/PitchConnect/fogispubsub/internal/faults"
 	"github.com/PitchConnect/fogispubsub/message"
-	"github.com/PitchConnect/fogispubsub/outbox"
 	"github.com/PitchConnect/fogispubsub/publisher"
 )
 
@@ -26,7 +26,14 @@ func publish(p *process) (err error) {
 	r := newReaper(p)
 	options := p.redisOptions()
 	options.Dialer = r.dial
-	file, err := outbox.Open(filepath.Join(filepath.Dir(p.Journal), "outbox"), outbox.Options{MaxBytes: -1})
+	asked, forget := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer forget()
+	w := &ways{p: p, posted: map[string]bool{}}
+	if p.Plan.Mode == faults.Sending {
+		p.note(faults.Record{What: faults.Runs, Detail: p.Runs})
+		p.logger = slog.New(&teller{p.logger.Handler(), p})
+	}
+	file, err := p.openOutbox()
 	if err != nil {
 		return err
 	}
@@ -44,11 +51,20 @@ func publish(p *process) (err error) {
 			over = append(over, t.Type)
 		}
 	}
-	pub, err := publisher.New(redis.NewClient(options), publisher.Options{
+	settings := publisher.Options{
 		Source: "faults", Budget: 2 * time.Second, RetryDelay: 50 * time.Millisecond, RequireReceivers: -1,
 		Durable: publisher.DurableOptions{Mode: publisher.DurableOn, MaxAge: -1, MaxLen: -1, MaxBytes: -1, NoRepeat: true},
-		Outbox:  &countedOutbox{file, r}, Fallback: &countedFallback{client, r}, FallbackTypes: over, Logger: p.logger,
-	})
+		Outbox:  &countedOutbox{file, r, w}, Fallback: &countedFallback{client, r, w}, FallbackTypes: over, Logger: p.logger,
+	}
+	switch p.Runs {
+	case faults.RunsAuto:
+		settings.Durable.Mode = publisher.DurableAuto
+	case faults.RunsPlain:
+		settings.Durable, settings.RequireReceivers = publisher.DurableOptions{}, 0
+	case faults.RunsDisabled:
+		settings.Durable, settings.Disabled = publisher.DurableOptions{}, true
+	}
+	pub, err := publisher.New(redis.NewClient(options), settings)
 	if err != nil {
 		return err
 	}
@@ -69,27 +85,44 @@ func publish(p *process) (err error) {
 		all.Go(func() {
 			n, most := last[t.Type]+1, count(t.Share)
 			for ; n <= most; n++ {
-				at := p.Start.Add(p.Plan.Length * time.Duration(n) / time.Duration(most))
-				time.Sleep(time.Until(at))
+				select {
+				case <-asked.Done():
+					return
+				case <-time.After(time.Until(p.Start.Add(p.Plan.Length * time.Duration(n) / time.Duration(most)))):
+				}
 				p.publish(pub, t.Type, n)
 			}
 		})
 	}
 	all.Wait()
-	for pub.Stats().Waiting > 0 {
+	if !p.Last && p.Runs != "" {
+		<-asked.Done()
+	}
+	for asked.Err() == nil && pub.Stats().Waiting > 0 {
 		time.Sleep(50 * time.Millisecond)
 	}
 	stop()
 	running.Wait()
+	if p.Plan.Mode == faults.Sending {
+		for problem := range file.Problems() {
+			p.tell(problem)
+		}
+	}
 	return nil
 }
 
 func (p *process) publish(pub *publisher.Publisher, t message.Type, n int) {
 	r := faults.Record{What: faults.Publishing, Type: t, N: n}
 	p.note(r)
-	receipt, err := pub.Publish(context.Background(), payload(p.Plan.Seed, t, n), publisher.WithID(fmt.Sprint(t, n)))
+	receipt, err := pub.Publish(context.Background(), payload(p.Plan.Seed, t, n), publisher.WithID(faults.MessageID(faults.Key{Type: t, N: n})))
 	if err != nil {
 		p.logger.Warn("not published", "err", err)
+		r.What = faults.Refused
+		if failed, ok := errors.AsType[*publisher.Error](err); ok && failed.Outbox != nil {
+			r.Detail = failed.Outbox.Error()
+			p.tell(r.Detail)
+		}
+		p.note(r)
 		return
 	}
 	r.What, r.Via = faults.Published, string(receipt.Route)

@@ -69,6 +69,7 @@ func (c *countedConn) Read(p []byte) (int, error) {
 type countedOutbox struct {
 	*outbox.File
 	r *reaper
+	*ways
 }
 
 func (o *countedOutbox) Put(m message.Outgoing, after string) error {
@@ -95,6 +96,9 @@ func (o *countedOutbox) SetAside(t message.Type, id, why string) error {
 func (o *countedOutbox) Remove(t message.Type, id string) error {
 	o.r.step("outbox: before a removal")
 	err := o.File.Remove(t, id)
+	if err == nil {
+		o.left(t, id)
+	}
 	o.r.step("outbox: after a removal")
 	return err
 }
@@ -103,11 +107,14 @@ func (o *countedOutbox) Remove(t message.Type, id string) error {
 type countedFallback struct {
 	*httpfallback.Client
 	r *reaper
+	*ways
 }
 
 func (f *countedFallback) Notify(ctx context.Context, m message.Outgoing) error {
 	f.r.step("http: before a post")
+	f.going(m)
 	err := f.Client.Notify(ctx, m)
+	f.went(m, err)
 	f.r.step("http: after a post")
 	return err
 }

@@ -39,6 +39,7 @@ type worker struct {
 	// many more.
 	doom     string
 	doomLeft int
+	hangs    time.Time // until when the receiver does not answer
 }
 
 func subscribe(p *process) error {
@@ -72,7 +73,7 @@ func subscribe(p *process) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: receiver, ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: w.unwilling(receiver), ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = server.Serve(listener) }()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -101,9 +102,18 @@ func (w *worker) watch(s *subscriber.Subscriber) {
 }
 
 // command takes "die PLACE N": the process dies at the place within a handler,
-// in the Nth call from now.
+// in the Nth call from now; and "hang D": its receiver does not answer for so
+// long.
 func (w *worker) command(line string) {
 	words := strings.Fields(line)
+	if len(words) == 2 && words[0] == "hang" {
+		if d, err := time.ParseDuration(words[1]); err == nil {
+			w.mu.Lock()
+			w.hangs = time.Now().Add(d)
+			w.mu.Unlock()
+			return
+		}
+	}
 	if len(words) != 3 || words[0] != "die" {
 		fmt.Fprintln(os.Stderr, "no such command:", line)
 		return

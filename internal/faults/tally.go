@@ -25,6 +25,9 @@ type Result struct {
 	Handled  int            `json:"handled"`
 	Dead     int            `json:"dead"`
 	Lost     int            `json:"lost"`
+	Kept     int            `json:"kept,omitempty"`
+	Told     int            `json:"told,omitempty"`
+	Unheard  int            `json:"unheard,omitempty"`
 	Twice    map[Cause]int  `json:"twice,omitempty"`
 	AtOnce   map[Cause]int  `json:"at_once,omitempty"`
 	Late     int            `json:"late,omitempty"`
@@ -41,6 +44,7 @@ type Result struct {
 func Tally(p Plan, v Verdict, records []Record) Result {
 	r := Result{
 		Seed: p.Seed, Mode: p.Mode, Receipts: v.Routes, Refused: v.Refused, Handled: v.Handled, Dead: v.Dead, Lost: len(v.Lost),
+		Kept: v.Kept, Told: v.Told, Unheard: v.Unheard,
 		Twice: v.Twice, AtOnce: v.AtOnce, Late: v.Late, Gaps: v.Gaps, Missing: v.Missing,
 		Recovery: seconds(v.Recovery), Faults: map[Kind]int{}, Broken: len(v.Faults),
 	}
@@ -63,6 +67,8 @@ func Tally(p Plan, v Verdict, records []Record) Result {
 			}
 		case Publishing:
 			published[key] = true
+		case ReceiverRefused:
+			r.Faults[ReceiverRefuses]++
 		case Began:
 			if kind := BehaviourOf(p.Seed, key.Type, key.N).Kind(); kind != "" && !handled[key] {
 				r.Faults[kind]++
@@ -100,39 +106,56 @@ func ReadResults(in io.Reader) (results []Result, err error) {
 	return results, lines.Err()
 }
 
-// Table sums results up: plain seeds in one column, the others in a second.
+// Table sums results up: plain seeds in the first column, sending seeds in the
+// last.
 func Table(results []Result) string {
-	var plain, others Result
-	counts := map[Mode]int{}
+	var columns [3]Result
+	var seeds [3]int
 	for _, r := range results {
-		counts[r.Mode]++
-		if r.Mode == Plain {
-			plain.add(r)
-		} else {
-			others.add(r)
+		i := 1
+		switch r.Mode {
+		case Plain:
+			i = 0
+		case Sending:
+			i = 2
 		}
+		seeds[i]++
+		columns[i].add(r)
 	}
 	var b strings.Builder
-	row := func(name string, a, b1 any) { fmt.Fprintf(&b, "%-44s %12v %12v\n", name, a, b1) }
-	row("", "plain", "trim, flush")
-	row("seeds", counts[Plain], counts[Trim]+counts[Flush])
-	row("messages", plain.Messages, others.Messages)
-	rows(row, "  receipt by ", plain.Receipts, others.Receipts)
-	row("  Publish returned an error", plain.Refused, others.Refused)
-	row("handled", plain.Handled, others.Handled)
-	row("dead letters", plain.Dead, others.Dead)
-	row("lost", plain.Lost, others.Lost)
-	row("handled twice", sum(plain.Twice), sum(others.Twice))
-	rows(row, "  ", plain.Twice, others.Twice)
-	row("two handlers at once", sum(plain.AtOnce), sum(others.AtOnce))
-	rows(row, "  ", plain.AtOnce, others.AtOnce)
-	row("out of order, not promised otherwise", plain.Late, others.Late)
-	row("gaps reported of a stream", sum(plain.Gaps), sum(others.Gaps))
-	rows(row, "  ", plain.Gaps, others.Gaps)
-	row("faults", sum(plain.Faults), sum(others.Faults))
-	rows(row, "  ", plain.Faults, others.Faults)
-	row("longest recovery, in seconds", fmt.Sprintf("%.1f", plain.Recovery), fmt.Sprintf("%.1f", others.Recovery))
-	row("violations", plain.Broken, others.Broken)
+	row := func(name string, cell func(i int, r Result) any) {
+		fmt.Fprintf(&b, "%-44s", name)
+		for i, r := range columns {
+			fmt.Fprintf(&b, " %12v", cell(i, r))
+		}
+		b.WriteByte('\n')
+	}
+	number := func(name string, of func(Result) int) {
+		row(name, func(_ int, r Result) any { return of(r) })
+	}
+	heads := []string{"plain", "trim, flush", "sending"}
+	row("", func(i int, _ Result) any { return heads[i] })
+	row("seeds", func(i int, _ Result) any { return seeds[i] })
+	number("messages", func(r Result) int { return r.Messages })
+	rows(&b, "  receipt by ", columns, func(r Result) map[string]int { return r.Receipts })
+	number("  Publish returned an error", func(r Result) int { return r.Refused })
+	number("handled", func(r Result) int { return r.Handled })
+	number("dead letters", func(r Result) int { return r.Dead })
+	number("lost", func(r Result) int { return r.Lost })
+	number("kept in the outbox for an operator", func(r Result) int { return r.Kept })
+	number("gone with the outbox or not sent, and told", func(r Result) int { return r.Told })
+	number("published without streams and not heard", func(r Result) int { return r.Unheard })
+	number("handled twice", func(r Result) int { return sum(r.Twice) })
+	rows(&b, "  ", columns, func(r Result) map[Cause]int { return r.Twice })
+	number("two handlers at once", func(r Result) int { return sum(r.AtOnce) })
+	rows(&b, "  ", columns, func(r Result) map[Cause]int { return r.AtOnce })
+	number("out of order, not promised otherwise", func(r Result) int { return r.Late })
+	number("gaps reported of a stream", func(r Result) int { return sum(r.Gaps) })
+	rows(&b, "  ", columns, func(r Result) map[string]int { return r.Gaps })
+	number("faults", func(r Result) int { return sum(r.Faults) })
+	rows(&b, "  ", columns, func(r Result) map[Kind]int { return r.Faults })
+	row("longest recovery, in seconds", func(_ int, r Result) any { return fmt.Sprintf("%.1f", r.Recovery) })
+	number("violations", func(r Result) int { return r.Broken })
 	return b.String()
 }
 
@@ -142,6 +165,9 @@ func (r *Result) add(o Result) {
 	r.Handled += o.Handled
 	r.Dead += o.Dead
 	r.Lost += o.Lost
+	r.Kept += o.Kept
+	r.Told += o.Told
+	r.Unheard += o.Unheard
 	r.Late += o.Late
 	r.Broken += o.Broken
 	r.Recovery = max(r.Recovery, o.Recovery)
@@ -169,11 +195,17 @@ func sum[K comparable](counts map[K]int) (n int) {
 	return n
 }
 
-// rows prints a row for each key of either map.
-func rows[K ~string](row func(string, any, any), indent string, a, b map[K]int) {
-	all := maps.Clone(a)
-	add(&all, b)
+// rows writes a row for each key of any column's map.
+func rows[K ~string](b *strings.Builder, indent string, columns [3]Result, of func(Result) map[K]int) {
+	var all map[K]int
+	for _, r := range columns {
+		add(&all, of(r))
+	}
 	for _, k := range slices.Sorted(maps.Keys(all)) {
-		row(indent+string(k), a[k], b[k])
+		fmt.Fprintf(b, "%-44s", indent+string(k))
+		for _, r := range columns {
+			fmt.Fprintf(b, " %12d", of(r)[k])
+		}
+		b.WriteByte('\n')
 	}
 }

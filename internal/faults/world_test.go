@@ -48,6 +48,11 @@ type world struct {
 	pub     *child
 	started map[string]int // processes by name
 	deaths  []faults.Death
+	other   *realredis.Server // a replica, in sending seeds
+	runs    int               // which of the plan's modes the publisher has
+	between []func()          // what is to be done when the publisher has ended
+	blocked string            // stands where a snapshot is to be, during MISCONF
+	copies  int               // of the outbox's file
 	begin   time.Time
 	actions []action // sorted
 	exits   chan *child
@@ -81,15 +86,12 @@ func newWorld(t *testing.T, plan faults.Plan, dir string) *world {
 	w.journal = journal
 	t.Cleanup(func() { _ = journal.Close() })
 	w.setClock(0)
-	w.server = realredis.New(t, "--appendonly", "yes", "--appendfsync", "always", "--enable-debug-command", "local")
-	// The C library's malloc stands before that of jemalloc, whose start asks
-	// for the time before libfaketime is ready.
-	w.server.Setenv("LD_PRELOAD="+requireFaketime(t)+" libc.so.6", "FAKETIME_TIMESTAMP_FILE="+w.clock,
-		"FAKETIME_CACHE_DURATION=1", "FAKETIME_DONT_FAKE_MONOTONIC=1")
-	w.server.Start()
-	o := w.server.Options()
-	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.DialerRetries = 300*time.Millisecond, 300*time.Millisecond, 300*time.Millisecond, 1
-	w.admin = redis.NewClient(o)
+	w.server = w.newServer()
+	w.admin = w.newAdmin()
+	if plan.Mode == faults.Sending {
+		w.other = w.newServer()
+		w.other.Follow(w.server)
+	}
 	t.Cleanup(func() { _ = w.admin.Close() })
 	w.links[faults.LinkPublisher] = faultnet.New(t, w.server.Addr())
 	for slot := range plan.Slots {
@@ -100,6 +102,23 @@ func newWorld(t *testing.T, plan faults.Plan, dir string) *world {
 	w.subs = make([]*child, plan.Slots)
 	t.Cleanup(w.killAll)
 	return w
+}
+
+// newServer starts a server whose clock the world sets.
+func (w *world) newServer() *realredis.Server {
+	s := realredis.New(w.t, "--appendonly", "yes", "--appendfsync", "always", "--enable-debug-command", "local", "--repl-diskless-sync-delay", "0")
+	// The C library's malloc stands before that of jemalloc, whose start asks
+	// for the time before libfaketime is ready.
+	s.Setenv("LD_PRELOAD="+requireFaketime(w.t)+" libc.so.6", "FAKETIME_TIMESTAMP_FILE="+w.clock,
+		"FAKETIME_CACHE_DURATION=1", "FAKETIME_DONT_FAKE_MONOTONIC=1")
+	s.Start()
+	return s
+}
+
+func (w *world) newAdmin() *redis.Client {
+	o := w.server.Options()
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.DialerRetries = 300*time.Millisecond, 300*time.Millisecond, 300*time.Millisecond, 1
+	return redis.NewClient(o)
 }
 
 // requireFaketime returns the library that changes a program's clock.
@@ -133,6 +152,9 @@ func (w *world) run() (faults.Verdict, []faults.Record) {
 	w.heal()
 	if !w.until(time.Now().Add(patience), func() bool { return w.pub == nil && w.started["publisher"] > 0 && !w.pending("publisher") }) {
 		w.broken = append(w.broken, "the publisher was not done a minute after the last fault")
+	}
+	if w.plan.Mode == faults.Sending {
+		w.noteKept()
 	}
 	var dead []faults.Key
 	if !w.until(time.Now().Add(patience), func() bool { dead = w.deadLetters(); return w.unsettled(dead) == "" }) {
@@ -248,6 +270,9 @@ func (w *world) startSubscriber(slot int) {
 func (w *world) startPublisher() {
 	r := role{Name: "publisher", Redis: w.links[faults.LinkPublisher].Addr(), HTTP: "http://" + w.links[faults.LinkHTTP].Addr() + "/",
 		Outbox: filepath.Join(w.dir, "outbox")}
+	if len(w.plan.Runs) > 0 {
+		r.Runs, r.Last = w.plan.Runs[w.runs], w.runs == len(w.plan.Runs)-1
+	}
 	if len(w.deaths) > 0 {
 		r.Death, w.deaths = w.deaths[0], w.deaths[1:]
 	}
@@ -275,7 +300,12 @@ func (w *world) exited(c *child) {
 		return
 	}
 	w.pub = nil
-	if r.What == faults.Killed || c.err != nil {
+	again := r.What == faults.Killed || c.err != nil || c.asked
+	for _, do := range w.between {
+		do()
+	}
+	w.between = nil
+	if again && !w.ending {
 		w.at(time.Now().Add(50*time.Millisecond), w.startPublisher)
 	}
 }
@@ -327,6 +357,11 @@ func (w *world) unsettled(dead []faults.Key) string {
 	for _, r := range records {
 		if r.What == faults.Ended && r.Detail == faults.EndedWell {
 			done[faults.Key{Type: r.Type, N: r.N}] = true
+		}
+	}
+	if w.plan.Mode == faults.Sending {
+		if v := faults.Check(w.plan.Mode, records, dead); len(v.Lost) > 0 {
+			return fmt.Sprintf("%s was published and not handled", v.Lost[0])
 		}
 	}
 	for _, r := range records {
