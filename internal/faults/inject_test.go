@@ -91,7 +91,7 @@ func (w *world) inject(f faults.Fault) {
 	case faults.OutboxRemoved, faults.OutboxCut, faults.OutboxDamaged:
 		w.hurtOutbox(f, moment)
 	case faults.PublisherStop:
-		if w.pub != nil && w.runs+1 < len(w.plan.Runs) {
+		if w.runs+1 < len(w.plan.Runs) {
 			moment()
 			w.nextRun(nil)
 		}

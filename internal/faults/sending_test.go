@@ -25,18 +25,27 @@ func (w *world) nextRun(do func()) {
 	if do != nil {
 		w.between = append(w.between, do)
 	}
-	w.ask(w.pub)
+	if w.pub != nil { // else it is about to be started
+		w.ask(w.pub)
+		return
+	}
+	for _, do := range w.between {
+		do()
+	}
+	w.between = nil
 }
 
 // hurtOutbox removes the outbox's file, cuts it or changes a byte of a record. A
 // publisher that runs stands still meanwhile, so that it is known what the file
 // held.
 func (w *world) hurtOutbox(f faults.Fault, noted func()) {
-	if w.pub == nil || f.Arg == faults.Between && w.runs+1 >= len(w.plan.Runs) {
+	if f.Arg == faults.Between {
+		if w.runs+1 < len(w.plan.Runs) {
+			w.nextRun(func() { w.hurt(f, noted) })
+		}
 		return
 	}
-	if f.Arg == faults.Between {
-		w.nextRun(func() { w.hurt(f, noted) })
+	if w.pub == nil {
 		return
 	}
 	p := w.pub.cmd.Process

@@ -289,6 +289,7 @@ func (w *world) exited(c *child) {
 	switch {
 	case state.Signaled() && state.Signal() == syscall.SIGKILL:
 		r.What = faults.Killed
+	case state.Signaled() && c.asked: // before it heeded the signal
 	case c.err != nil:
 		r.Detail = c.err.Error()
 		w.broken = append(w.broken, fmt.Sprintf("%s ended by itself: %v\n%s", c.who, c.err, w.tail(c.who)))
