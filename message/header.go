@@ -29,7 +29,8 @@ type Header struct {
 	Repeat bool
 	// After is the newest entry of the channel's stream that the publisher knew
 	// to come before the message, of one that takes another way than the stream;
-	// [AfterUnknown] if it knew only that there may be some; else "".
+	// [AfterUnknown] if it knew only that there may be some; else "". It ends with
+	// [AfterOwing] if older messages are still to come into the stream.
 	After string
 
 	// Channel is the Redis channel on which the message arrived, or the one

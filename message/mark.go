@@ -14,6 +14,11 @@ const (
 // reach, and does not know what an earlier process has put there.
 const AfterUnknown = "unknown"
 
+// AfterOwing ends Header.After when older messages of the publisher are still to
+// come into the stream: who handles this one before them handles it again behind
+// them.
+const AfterOwing = "+"
+
 // WithStream returns the message as it is published when the channel's stream
 // has it too: see Header.Stream. The body is a copy unless it was so already.
 // Of a body that [AppendEncode] did not make nothing is promised, here and for

@@ -45,7 +45,7 @@ func (p *Publisher) deliver(ctx context.Context, l *lane, m *parcel, now time.Ti
 	case p.opts.Outbox != nil && p.record(ctx, l, m, &d):
 		p.work(ctx, budget, l, m, &d)
 	case p.hasFallback(m.Type) && !behindOthers && ended(ctx) == nil:
-		d.posted(p.post(ctx, l, p.behind(l, m.Outgoing)))
+		d.posted(p.post(ctx, l, p.behind(l, m.Outgoing, false)))
 	}
 	d.route = p.routeOf(l, m, &d)
 	if d.redis.delivered && len(d.redis.failures) == 0 && !m.queued && d.fallback == FallbackNone {
@@ -78,16 +78,21 @@ func (p *Publisher) routeOf(l *lane, m *parcel, d *delivery) Route {
 }
 
 // behind is a message for the fallback. With streams it names the entry that it
-// follows, as far as that is known, so that a receiver can keep the order.
-func (p *Publisher) behind(l *lane, m message.Outgoing) message.Outgoing {
-	switch {
-	case !p.streams.on():
-	case l.seen != "":
-		return m.WithAfter(l.seen)
-	case p.opts.Outbox != nil: // refused, it is not lost
-		return m.WithAfter(message.AfterUnknown)
+// follows, as far as that is known, so that a receiver can keep the order; owing
+// tells that older messages, which the fallback does not have, are still to come
+// into the stream.
+func (p *Publisher) behind(l *lane, m message.Outgoing, owing bool) message.Outgoing {
+	after := l.seen
+	if after == "" && p.opts.Outbox != nil { // refused, it is not lost
+		after = message.AfterUnknown
 	}
-	return m.WithoutStream()
+	if !p.streams.on() || after == "" {
+		return m.WithoutStream()
+	}
+	if owing {
+		after += message.AfterOwing
+	}
+	return m.WithAfter(after)
 }
 
 // post sends a message by the fallback, ahead of older copies.

@@ -139,7 +139,15 @@ func (s *stepping) toFallback(ctx context.Context) (moved bool) {
 			l.seen = oldest.mark
 		}
 	}
-	outcome, err := p.post(ctx, l, p.behind(l, m.Outgoing))
+	owing := false
+	if p.streams.on() {
+		oldest, failed := s.first(ctx, []message.Type{m.Type}, func(q message.Queued) bool { return !q.Posted })
+		if failed {
+			return false
+		}
+		owing = oldest != nil && oldest.ID != m.ID
+	}
+	outcome, err := p.post(ctx, l, p.behind(l, m.Outgoing, owing))
 	if s.is(m.ID) {
 		s.d.posted(outcome, err)
 	} else if ctx.Err() == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/PitchConnect/fogispubsub/message"
@@ -125,15 +126,17 @@ func (r *run) followerOf(l *lane, e *message.Envelope) *follower {
 }
 
 // keepOrder waits until the group has settled what its publisher has put into
-// the stream before a message. early tells that this is not known, and was not
-// for so long that the message is handled all the same.
+// the stream before a message. early tells that the message is handled before
+// others that precede it: they are still to come into the stream, or what is there
+// was not known for so long that the message is handled all the same.
 func (r *run) keepOrder(ctx context.Context, l *lane, e *message.Envelope) (early bool, err error) {
 	f := r.followerOf(l, e)
 	if f == nil || e.After == "" {
 		return false, nil
 	}
 	began := time.Now()
-	for !f.settled(e.After, began) {
+	after, owing := strings.CutSuffix(e.After, message.AfterOwing)
+	for !f.settled(after, began) {
 		if time.Since(f.lastHeard()) > orderTime {
 			return true, nil
 		}
@@ -143,7 +146,7 @@ func (r *run) keepOrder(ctx context.Context, l *lane, e *message.Envelope) (earl
 		}
 		sleep(ctx, orderPoll, nil)
 	}
-	return false, nil
+	return owing, nil
 }
 
 // leaveToStream tells whether a message is in the stream, and so need not be

@@ -135,6 +135,27 @@ func TestSubscriber_Dispatch_inTheEndTheNewestIsTheLast(t *testing.T) {
 	})
 }
 
+// The publisher posts a snapshot while older ones wait for the stream: the
+// snapshot is handled at once, and again behind them.
+func TestSubscriber_Dispatch_whatOlderOnesAreOwedBefore_isHandledAgainBehindThem(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, client := bubbleBox(t)
+		var got recorder
+		r, _ := member(t, b.options(), inGroup(), got.handle)
+		time.Sleep(time.Second)
+		appendAll(t, client, 1, 1, 0)
+		time.Sleep(time.Second)
+		require.NoError(t, (<-dispatch(t, r.Subscriber, follows(t, numberedID(4), newest(t, b)+message.AfterOwing))).err)
+		require.Equal(t, []string{numberedID(1), numberedID(4)}, got.IDs())
+		appendAll(t, client, 2, 5, 0) // from the publisher's outbox
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.Equal(t, numbered(2, 5), got.IDs()[2:])
+		require.NoError(t, r.stop())
+	})
+}
+
 // Nothing came between: it is known again when the stream brings it.
 func TestSubscriber_Dispatch_earlyAndStillInOrder(t *testing.T) {
 	t.Parallel()
