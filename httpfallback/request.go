@@ -36,6 +36,11 @@ func (d *delivery) attempt(ctx context.Context) outcome {
 		d.form = f
 	}
 	body, err := d.body()
+	if errors.Is(err, errOtherType) && c.remembered() != parts {
+		// That it takes parts is a guess, as it broke the connection.
+		d.form = unknown
+		return outcome{verdict: again, reason: "nothing was sent, because the receiver does not say what it takes; is it up?"}
+	}
 	if err != nil {
 		return outcome{verdict: stop, refused: true, reason: "nothing was sent", cause: err}
 	}
