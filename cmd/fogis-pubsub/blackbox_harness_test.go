@@ -158,6 +158,7 @@ type receiver struct {
 	answer func(number string, attempt int) int // the status; nil: 200
 	got    []string                             // the matches of what it took
 	asked  int
+	later  bool
 }
 
 func newReceiver(tb testing.TB, answer func(number string, attempt int) int) *receiver {
@@ -187,6 +188,9 @@ func (r *receiver) serve(w http.ResponseWriter, request *http.Request) {
 	if status == http.StatusOK {
 		r.got = append(r.got, number)
 	}
+	if r.later && status != http.StatusOK {
+		w.Header().Set("Retry-After", "3600")
+	}
 	w.WriteHeader(status)
 	fmt.Fprintf(w, `{"success":%t}`, status == http.StatusOK)
 }
@@ -196,6 +200,13 @@ func (r *receiver) set(answer func(number string, attempt int) int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.answer = answer
+}
+
+// busy has it ask for a repetition that comes too late for anybody.
+func (r *receiver) busy() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.later = true
 }
 
 // took are the matches of what it took.
