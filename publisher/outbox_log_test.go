@@ -101,8 +101,8 @@ func TestNew_typedNil_isRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newServer().client(t)
 		_, err := publisher.New(c, publisher.Options{Outbox: (*outbox.File)(nil)})
-		require.ErrorContains(t, err, "Options.Outbox holds a nil pointer")
+		require.ErrorContains(t, err, "a nil pointer in Options.Outbox")
 		_, err = publisher.New(c, publisher.Options{Fallback: (*recorder)(nil)})
-		require.ErrorContains(t, err, "Options.Fallback holds a nil pointer")
+		require.ErrorContains(t, err, "a nil pointer in Options.Fallback")
 	})
 }

@@ -72,7 +72,7 @@ func New(conn redis.UniversalClient, opts Options) (*Publisher, error) {
 		value any
 	}{{"Outbox", opts.Outbox}, {"Fallback", opts.Fallback}} {
 		if seam.value != nil && isNil(seam.value) {
-			faults = append(faults, fmt.Errorf("Options.%s holds a nil pointer; leave it nil, or give one that works", seam.name))
+			faults = append(faults, fmt.Errorf("a nil pointer in Options.%s; leave it nil, or give one that works", seam.name))
 		}
 	}
 	streams, err := newStreams(conn, opts)
