@@ -36,7 +36,9 @@ func Read(path string) ([]Record, error) {
 
 const (
 	readTries = 50
-	readPause = 10 * time.Millisecond
+	// damageTries is how often damage must be seen to be believed.
+	damageTries = 3
+	readPause   = 10 * time.Millisecond
 )
 
 // readWhole reads the records of a file that others may change meanwhile: bbolt
@@ -52,6 +54,7 @@ func readWhole(file *os.File) ([]*entry, error) {
 		after := &pages{file: file, size: info.Size()}
 		_, headErr := after.readHeaders()
 		switch {
+		case isDamage(err) && try < damageTries: // or the file has just grown
 		case isDamage(err) && !hasMark(file):
 			return nil, foreign(err.Error())
 		case err != nil && !isDamage(err), headErr != nil || after.head.txid == r.txid || r.txid == 0:

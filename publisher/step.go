@@ -124,11 +124,7 @@ func (s *stepping) toFallback(ctx context.Context) (moved bool) {
 	p, l := s.p, s.l
 	match := every
 	if p.streams.on() {
-		next, failed := s.newest(ctx)
-		if failed || next == "" {
-			return false
-		}
-		match = func(q message.Queued) bool { return q.ID == next }
+		match = func(q message.Queued) bool { return !answered(q) }
 	}
 	m, failed := s.first(ctx, l.postable, match)
 	if failed || m == nil {
@@ -167,28 +163,6 @@ func (s *stepping) toFallback(ctx context.Context) (moved bool) {
 		return s.setAside(ctx, m, err.Error())
 	}
 	return false
-}
-
-// newest chooses what to post while the stream is still to get everything: of
-// snapshots only the newest, as a newer one says all that is in the older ones,
-// of other types the oldest.
-func (s *stepping) newest(ctx context.Context) (id string, failed bool) {
-	snapshot := ""
-	m, failed := s.first(ctx, s.l.postable, func(q message.Queued) bool {
-		switch {
-		case q.Type != repeated:
-			return !answered(q)
-		case q.Posted:
-			snapshot = "" // those before it have been replaced
-		case q.Refused == "":
-			snapshot = q.ID
-		}
-		return false
-	})
-	if m != nil {
-		return m.ID, failed
-	}
-	return snapshot, failed
 }
 
 func (s *stepping) mark(ctx context.Context, m *parcel) (moved bool) {

@@ -120,7 +120,7 @@ func TestOutbox_inUse_keepsNobodyFromLooking(t *testing.T) {
 	require.NoError(t, err)
 	env := map[string]string{"REDIS_URL": realredis.Start(t).URL(), "FOGIS_OUTBOX_PATH": path}
 	for _, args := range [][]string{
-		{"replay", "--type", "match_updates"}, {"deadletter", "list"}, {"check"}, {"subscribe", "--timeout", "1ms"},
+		{"replay", "--type", "match_updates"}, {"deadletter", "list"}, {"check"}, {"subscribe", "--timeout", "3s"},
 	} {
 		looking := start(t, env, "", args...)
 		require.Equal(t, exitDone, looking.wait(), "%v: %s", args, looking.stderr)

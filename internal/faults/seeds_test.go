@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -109,9 +110,14 @@ func TestResults_areTheFiguresOfThePage(t *testing.T) {
 	t.Parallel()
 	results, err := faults.ReadResults(bytes.NewReader(readFile(t, "results.jsonl")))
 	require.NoError(t, err)
+	sending := slices.ContainsFunc(results, func(r faults.Result) bool { return r.Mode == faults.Sending })
 	var table []string
 	for line := range strings.Lines(faults.Table(results)) {
-		table = append(table, strings.Join(strings.Fields(line), " "))
+		cells := strings.Fields(line)
+		if !sending && len(cells) > 0 { // the page has no column of seeds that were not recorded
+			cells = cells[:len(cells)-1]
+		}
+		table = append(table, strings.Join(cells, " "))
 	}
 	_, page, _ := strings.Cut(string(readFile(t, "../../docs/benchmarks.md")), "## Random faults")
 	page, _, found := strings.Cut(page, "## Speed")
