@@ -72,7 +72,7 @@ func (d *delivery) run(ctx context.Context) error {
 	return nil
 }
 
-// refill begins the bounds anew: there was progress.
+// refill starts the bounds again: there was progress.
 func (d *delivery) refill() {
 	d.retries = d.client.opts.Retries
 	if timeout := d.client.opts.Timeout; timeout > 0 {

@@ -219,7 +219,7 @@ type broken struct {
 }
 
 // readIndex reads every record of a file that is ours. Records that are not as
-// they were written come back as broken; the seal then has to be written anew.
+// they were written come back as broken; the seal then has to be written again.
 // The error is a [*damage] if records are missing.
 func readIndex(tx *bbolt.Tx) (ix index, found []broken, err error) {
 	ix = newIndex()

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Every command, verb and flag that the program names stands in the section of
+// Every command, verb and flag that the program names is in the section of
 // docs/cli.md for its command.
 func TestUsage_isOnThePageOfCommands(t *testing.T) {
 	t.Parallel()
