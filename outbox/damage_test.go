@@ -27,7 +27,7 @@ func used(t testing.TB) (image []byte, records []outbox.Record) {
 	for n := range 40 {
 		put(t, f, []message.Type{updates, status}[n%2], n)
 		if n%5 < 2 {
-			m, _, _, err := f.Head(updates, status)
+			m, err := f.First(all, updates, status)
 			require.NoError(t, err)
 			require.NoError(t, f.Remove(m.Type, m.ID))
 		}
@@ -368,7 +368,7 @@ func TestOpen_anyDamage(t *testing.T) {
 		}
 		require.NoError(rt, f.Put(message.Outgoing{ID: "new", Type: updates, Body: body(9)}, ""))
 		for n := f.Stats().Len; n > 0; n-- {
-			m, _, _, err := f.Head(updates, status)
+			m, err := f.First(all, updates, status)
 			require.NoError(rt, err)
 			require.NoError(rt, f.Remove(m.Type, m.ID))
 			require.Equal(rt, n-1, f.Stats().Len)

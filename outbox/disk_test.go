@@ -50,11 +50,12 @@ func fill(args []string) error {
 		return errors.New("the disk is full and yet is not")
 	}
 	for range 5 {
-		m, _, _, err := f.Head(updates)
+		m, err := f.First(all, updates)
 		if err != nil {
 			return err
 		}
-		if err := f.MarkHTTP(updates, m.ID); err != nil {
+		m.Posted = true
+		if err := f.Mark(m); err != nil {
 			return fmt.Errorf("no room needed: %w", err)
 		}
 		if err := f.Remove(updates, m.ID); err != nil {

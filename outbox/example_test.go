@@ -33,7 +33,7 @@ func ExampleOpen() {
 		}
 	}
 	for {
-		m, _, _, err := box.Head(message.TypeMatchUpdates)
+		m, err := box.First(func(message.Queued) bool { return true }, message.TypeMatchUpdates)
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -20,36 +20,32 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestFile_Head_isWhatWasPutFirst(t *testing.T) {
+func TestFile_First_isWhatWasPutFirst(t *testing.T) {
 	t.Parallel()
 	f := open(t, newPath(t))
-	m, after, http, err := f.Head(updates)
+	first, err := f.First(all, updates)
 	require.NoError(t, err)
-	require.Zero(t, m)
-	require.Zero(t, after)
-	require.False(t, http)
+	require.Zero(t, first)
 
 	require.NoError(t, f.Put(outgoing(updates, 9), "17-3"))
 	put(t, f, updates, 2)
 	for range 2 {
-		m, after, http, err = f.Head(updates)
+		first, err = f.First(all, updates)
 		require.NoError(t, err)
-		require.Equal(t, outgoing(updates, 9), m)
-		require.Equal(t, "17-3", after)
-		require.False(t, http)
+		require.Equal(t, outgoing(updates, 9), first.Outgoing)
+		require.Equal(t, "17-3", first.After)
+		require.False(t, first.Posted)
 	}
-	m.Body[0] = 'x'
-	m, _, _, err = f.Head(updates)
+	first.Body[0] = 'x'
+	first, err = f.First(all, updates)
 	require.NoError(t, err)
-	require.Equal(t, body(9), m.Body, "the body is the caller's")
+	require.Equal(t, body(9), first.Body, "the body is the caller's")
 }
 
-func TestFile_Unposted_passesWhatTheFallbackTook(t *testing.T) {
+func TestFile_First_passesWhatMatchRefuses(t *testing.T) {
 	t.Parallel()
 	f := open(t, newPath(t))
-	m, err := f.Unposted(updates, status)
-	require.NoError(t, err)
-	require.Zero(t, m)
+	unposted := func(q message.Queued) bool { return !q.Posted }
 	order := []message.Type{status, updates, updates, status}
 	for n, typ := range order {
 		put(t, f, typ, n)
@@ -57,21 +53,22 @@ func TestFile_Unposted_passesWhatTheFallbackTook(t *testing.T) {
 	require.Equal(t, len(order), f.Len())
 	require.Equal(t, 2, f.Len(status))
 	for n, typ := range order {
-		m, err = f.Unposted(updates, status)
+		first, err := f.First(unposted, updates, status)
 		require.NoError(t, err)
-		require.Equal(t, outgoing(typ, n), m)
-		require.NoError(t, f.MarkHTTP(m.Type, m.ID))
+		require.Equal(t, outgoing(typ, n), first.Outgoing)
+		first.Posted = true
+		require.NoError(t, f.Mark(first))
 	}
-	m, err = f.Unposted(updates, status)
+	first, err := f.First(unposted, updates, status)
 	require.NoError(t, err)
-	require.Zero(t, m)
-	head, _, http, err := f.Head(updates, status)
+	require.Zero(t, first)
+	first, err = f.First(all, updates, status)
 	require.NoError(t, err)
-	require.True(t, http)
-	require.Equal(t, outgoing(status, 0), head, "all are there still")
+	require.True(t, first.Posted)
+	require.Equal(t, outgoing(status, 0), first.Outgoing, "all are there still")
 }
 
-func TestFile_Head_ofSeveralQueuesKeepsTheOrderOfPutting(t *testing.T) {
+func TestFile_First_ofSeveralQueuesKeepsTheOrderOfPutting(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)
 	f := open(t, path)
@@ -82,14 +79,14 @@ func TestFile_Head_ofSeveralQueuesKeepsTheOrderOfPutting(t *testing.T) {
 	require.NoError(t, f.Close())
 	f = open(t, path)
 	for n, typ := range order {
-		m, _, _, err := f.Head("own", updates, "none", status)
+		first, err := f.First(all, "own", updates, "none", status)
 		require.NoError(t, err)
-		require.Equal(t, outgoing(typ, n), m)
-		require.NoError(t, f.Remove(typ, m.ID))
+		require.Equal(t, outgoing(typ, n), first.Outgoing)
+		require.NoError(t, f.Remove(typ, first.ID))
 	}
-	m, _, _, err := f.Head()
+	first, err := f.First(all)
 	require.NoError(t, err)
-	require.Zero(t, m)
+	require.Zero(t, first)
 }
 
 func TestFile_Remove_takesARecordWhereverItLies(t *testing.T) {
@@ -113,13 +110,12 @@ func TestFile_marksOutliveTheFile(t *testing.T) {
 	f := open(t, path)
 	put(t, f, updates, 1)
 	put(t, f, updates, 9)
-	require.NoError(t, f.MarkHTTP(updates, id(9)))
-	require.NoError(t, f.SetAfter(updates, id(9), "1700000000000-12"))
-	require.NoError(t, f.SetAfter(updates, id(1), "1-1"))
-	require.NoError(t, f.SetAfter(updates, id(1), ""))
+	require.NoError(t, f.Mark(marks(updates, 9, "1700000000000-12", true)))
+	require.NoError(t, f.Mark(marks(updates, 1, "1-1", false)))
+	require.NoError(t, f.Mark(marks(updates, 1, "", false)))
 	size := f.Stats()
-	require.ErrorIs(t, failure(t, f.MarkHTTP(updates, id(3))), fs.ErrNotExist)
-	require.ErrorIs(t, failure(t, f.SetAfter(status, id(1), "")), fs.ErrNotExist)
+	require.ErrorIs(t, failure(t, f.Mark(marks(updates, 3, "", true))), fs.ErrNotExist)
+	require.ErrorIs(t, failure(t, f.Mark(marks(status, 1, "", true))), fs.ErrNotExist)
 	require.NoError(t, f.Close())
 
 	f = open(t, path)
@@ -139,12 +135,10 @@ func TestFile_marksThatStandAlreadyWriteNothing(t *testing.T) {
 	path := newPath(t)
 	f := open(t, path)
 	put(t, f, updates, 1)
-	require.NoError(t, f.MarkHTTP(updates, id(1)))
-	require.NoError(t, f.SetAfter(updates, id(1), "1-1"))
+	require.NoError(t, f.Mark(marks(updates, 1, "1-1", true)))
 	before, err := os.ReadFile(path)
 	require.NoError(t, err)
-	require.NoError(t, f.MarkHTTP(updates, id(1)))
-	require.NoError(t, f.SetAfter(updates, id(1), "1-1"))
+	require.NoError(t, f.Mark(marks(updates, 1, "1-1", true)))
 	require.NoError(t, f.Put(outgoing(updates, 1), "2-2"))
 	after, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -161,7 +155,9 @@ func TestFile_Put_refusesWhatCouldNotBeFoundAgain(t *testing.T) {
 		"long ID":    func() error { return f.Put(message.Outgoing{ID: long, Type: updates}, "") },
 		"long type":  func() error { return f.Put(message.Outgoing{ID: "a", Type: message.Type(long)}, "") },
 		"long after": func() error { return f.Put(message.Outgoing{ID: "a", Type: updates}, long) },
-		"set after":  func() error { return f.SetAfter(updates, "a", long) },
+		"mark after": func() error {
+			return f.Mark(message.Queued{Outgoing: message.Outgoing{ID: "a", Type: updates}, After: long})
+		},
 	} {
 		require.ErrorIs(t, failure(t, put()), message.ErrInvalid, name)
 	}
@@ -287,7 +283,7 @@ func TestFile_Close_endsEverything(t *testing.T) {
 		require.ErrorIs(t, failure(t, err), fs.ErrClosed, name)
 		require.Equal(t, name, failure(t, err).Op)
 	}
-	_, _, _, err := f.Head(updates)
+	_, err := f.First(all, updates)
 	require.ErrorIs(t, failure(t, err), fs.ErrClosed)
 	for _, err := range f.All() {
 		require.ErrorIs(t, failure(t, err), fs.ErrClosed)
@@ -312,7 +308,7 @@ func TestFile_concurrentUse(t *testing.T) {
 		})
 		wg.Go(func() {
 			for n := 0; n < each && t.Context().Err() == nil; {
-				m, _, _, err := f.Head(typ)
+				m, err := f.First(all, typ)
 				if err != nil {
 					t.Error(err)
 					return
@@ -323,7 +319,8 @@ func TestFile_concurrentUse(t *testing.T) {
 				if m.ID != id(n) || !bytes.Equal(m.Body, body(n)) {
 					t.Errorf("got %s, want %s", m.ID, id(n))
 				}
-				if err := errors.Join(f.MarkHTTP(typ, m.ID), f.Remove(typ, m.ID)); err != nil {
+				m.Posted = true
+				if err := errors.Join(f.Mark(m), f.Remove(typ, m.ID)); err != nil {
 					t.Error(err)
 				}
 				n++
@@ -364,7 +361,7 @@ func TestFile_Close_whileInUse(t *testing.T) {
 				if n == 2 {
 					started <- struct{}{}
 				}
-				if _, _, _, err := f.Head(updates); err != nil && !errors.Is(err, fs.ErrClosed) {
+				if _, err := f.First(all, updates); err != nil && !errors.Is(err, fs.ErrClosed) {
 					t.Error(err)
 				}
 			}

@@ -97,6 +97,14 @@ func outgoing(typ message.Type, n int) message.Outgoing {
 	return message.Outgoing{ID: id(n), Type: typ, Body: body(n)}
 }
 
+// all is a match of First that accepts every record.
+func all(message.Queued) bool { return true }
+
+// marks returns what Mark writes of a record.
+func marks(typ message.Type, n int, after string, posted bool) message.Queued {
+	return message.Queued{Outgoing: message.Outgoing{ID: id(n), Type: typ}, After: after, Posted: posted}
+}
+
 // list returns every record.
 func list(t testing.TB, f *outbox.File) []outbox.Record {
 	t.Helper()

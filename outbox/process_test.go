@@ -144,7 +144,7 @@ func work(args []string) error {
 		}
 		fmt.Println("put", n)
 		if n%3 == 0 {
-			m, _, _, err := f.Head(updates)
+			m, err := f.First(all, updates)
 			if err != nil {
 				return err
 			}

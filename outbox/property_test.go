@@ -62,17 +62,14 @@ func TestFile_isAListForEachType(t *testing.T) {
 				r := anyRecord(rt)
 				require.NoError(rt, f.Put(message.Outgoing{ID: r.ID, Type: r.Type, Body: []byte("other")}, ""))
 			},
-			"mark posted": func(rt *rapid.T) {
+			"mark": func(rt *rapid.T) {
 				r := anyRecord(rt)
-				require.NoError(rt, f.MarkHTTP(r.Type, r.ID))
-				r.Posted = true
-			},
-			"set after": func(rt *rapid.T) {
-				r := anyRecord(rt)
-				after := rapid.SampledFrom([]string{"", "2-2", "1700000000001-17"}).Draw(rt, "after")
-				require.NoError(rt, f.SetAfter(r.Type, r.ID, after))
-				bytes += int64(len(after) - len(r.After))
-				r.After = after
+				marked := r.Queued
+				marked.After = rapid.SampledFrom([]string{"", "2-2", "1700000000001-17"}).Draw(rt, "after")
+				marked.Posted, marked.Heard = rapid.Bool().Draw(rt, "posted"), rapid.Bool().Draw(rt, "heard")
+				require.NoError(rt, f.Mark(marked))
+				bytes += int64(len(marked.After) - len(r.After))
+				r.Queued = marked
 			},
 			"remove": func(rt *rapid.T) {
 				r := *anyRecord(rt)
@@ -99,17 +96,15 @@ func TestFile_isAListForEachType(t *testing.T) {
 				for _, typ := range types {
 					require.Equal(rt, len(model[typ]), f.Stats(typ).Len)
 					require.Len(rt, listed[typ], len(model[typ]))
-					m, after, http, err := f.Head(typ)
+					first, err := f.First(all, typ)
 					require.NoError(rt, err)
 					if len(model[typ]) == 0 {
-						require.Zero(rt, m)
+						require.Zero(rt, first)
 						continue
 					}
 					require.Equal(rt, model[typ], listed[typ])
-					head := model[typ][0]
-					require.Equal(rt, head.Outgoing, m)
-					require.Equal(rt, head.After, after)
-					require.Equal(rt, head.Posted, http)
+					first.PutAt = time.Time{}
+					require.Equal(rt, model[typ][0].Queued, first)
 				}
 			},
 		})

@@ -31,8 +31,6 @@ func requireUnusable(t *testing.T, f *outbox.File, why string) {
 	require.Contains(t, notice(f), why)
 }
 
-func all(message.Queued) bool { return true }
-
 func TestFile_thatWasRemovedOrReplaced_takesNothing(t *testing.T) {
 	t.Parallel()
 	for name, take := range map[string]func(path string) error{
