@@ -16,6 +16,14 @@ import (
 
 func init() {
 	children["fill"] = fill
+	children["open without room"] = func(args []string) error {
+		limit := syscall.Rlimit{Cur: 10_000, Max: 10_000}
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+			return err
+		}
+		_, err := outbox.Open(args[0], outbox.Options{})
+		return err
+	}
 	children["open"] = func(args []string) error {
 		_, err := outbox.Open(args[0], outbox.Options{})
 		return err
@@ -93,6 +101,33 @@ func TestFile_Put_fullDisk(t *testing.T) {
 		require.Equal(t, outgoing(updates, i+5), r.Outgoing)
 	}
 	put(t, f, updates, n)
+}
+
+// A file is made whole or not at all: half of one would be refused as foreign when
+// there is room again.
+func TestOpen_newFileOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	for range 2 {
+		out, err := child(t, "open without room", path).CombinedOutput()
+		require.Error(t, err)
+		require.Contains(t, string(out), "outbox: open "+path)
+		require.Contains(t, string(out), "(free space on its disk")
+	}
+	put(t, open(t, path), updates, 1)
+}
+
+// Where only the file itself may be written, it is made in its place.
+func TestOpen_newFileInADirectoryThatMayNotBeWritten(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	require.NoError(t, os.Mkdir(path+".new", 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(path+".new", "x"), nil, 0o600))
+	f := open(t, path)
+	put(t, f, updates, 1)
+	require.NoError(t, f.Close())
+	require.Len(t, list(t, open(t, path)), 1)
 }
 
 // Nothing is renamed that the process is only not allowed to use.

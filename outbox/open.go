@@ -141,6 +141,14 @@ func (f *File) load() error {
 	if err != nil {
 		return err
 	}
+	if info.Size() == 0 {
+		// Half a file, as a full disk or a crash leaves, would be nobody's: it
+		// gets its name when it is whole.
+		if err := f.rewrite(nil); err == nil || f.db != nil || isDiskFull(err) {
+			return err
+		}
+		// In a directory that may not be written, it is made in its place.
+	}
 	if lame {
 		f.notice = "one of the outbox file's two headers was damaged: its last change may be undone"
 	}
