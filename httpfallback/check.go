@@ -21,7 +21,7 @@ func (c *Client) Check(ctx context.Context) error {
 	if err != nil {
 		o := silent(connected, err)
 		if ctx.Err() != nil {
-			o = ended(ctx, o)
+			o = d.ended(ctx, o)
 		}
 		return d.error(o)
 	}

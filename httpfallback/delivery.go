@@ -3,6 +3,7 @@ package httpfallback
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/PitchConnect/fogispubsub/message"
@@ -24,8 +25,9 @@ type delivery struct {
 	frame    *message.Envelope // envelope without what grows with the matches, for the parts after the first
 	next     int               // requests done with, accepted or skipped
 	accepted int
-	attempts int // of the next request
-	retries  int // left
+	attempts int     // of the next request
+	retries  int     // left
+	answered outcome // the last one with a status since a request was accepted
 }
 
 // run sends request after request until the message is through.
@@ -74,7 +76,7 @@ func (d *delivery) run(ctx context.Context) error {
 
 // refill starts the bounds again: there was progress.
 func (d *delivery) refill() {
-	d.retries = d.client.opts.Retries
+	d.retries, d.answered = d.client.opts.Retries, outcome{}
 	if timeout := d.client.opts.Timeout; timeout > 0 {
 		d.until = time.Now().Add(timeout)
 	}
@@ -86,12 +88,16 @@ func (d *delivery) request(ctx context.Context) outcome {
 	for {
 		d.attempts++
 		o := d.attempt(ctx)
+		if o.status != 0 {
+			d.answered = o
+		}
 		if o.verdict != again && o.verdict != againPart {
 			return o
 		}
 		if ctx.Err() != nil {
-			return ended(ctx, o)
+			return d.ended(ctx, o)
 		}
+		o = d.recall(o)
 		wait, ok := d.wait(ctx, o)
 		if !ok {
 			return o
@@ -99,17 +105,36 @@ func (d *delivery) request(ctx context.Context) outcome {
 		d.log(ctx, "fallback attempt failed", d.error(o))
 		d.client.closeIdle() // the receiver may be restarted meanwhile
 		if !sleep(ctx, wait) {
-			return ended(ctx, o)
+			return d.ended(ctx, o)
 		}
 		d.retries--
 	}
 }
 
+// recall has the outcome of an attempt without an answer tell what the receiver
+// answered before: when the time ran out during an attempt, the earlier answer says
+// why nothing was accepted.
+func (d *delivery) recall(o outcome) outcome {
+	switch {
+	case o.status != 0 || d.answered.status == 0:
+	case !d.until.IsZero() && !time.Now().Before(d.until):
+		o.status, o.cause = d.answered.status, nil
+		o.reason = fmt.Sprintf("%s; the %v ran out before the next attempt was answered", d.answered.reason, d.client.opts.Timeout)
+	default:
+		o.reason = fmt.Sprintf("%s (an earlier attempt was answered %d)", o.reason, d.answered.status)
+	}
+	return o
+}
+
 // ended is the outcome when ctx has ended after o.
-func ended(ctx context.Context, o outcome) outcome {
+func (d *delivery) ended(ctx context.Context, o outcome) outcome {
 	o.verdict, o.cause = stop, ctx.Err()
 	if o.status == 0 {
 		o.reason = "no answer before the caller's context ended"
+		if d.answered.status != 0 {
+			o.status = d.answered.status
+			o.reason = d.answered.reason + "; the caller's context ended before the next attempt was answered"
+		}
 	}
 	return o
 }

@@ -20,7 +20,8 @@ import (
 type Error struct {
 	// URL is the receiver's, without user, password and query.
 	URL string
-	// Status is the HTTP status of the last answer; zero when there was none.
+	// Status is the HTTP status that ended the attempts, or the last one before
+	// the time ran out; zero when there was none.
 	Status int
 	// Part is the part that failed, from 1, and Of how many parts the message
 	// has. When several failed it is the one that ended the Notify, else the

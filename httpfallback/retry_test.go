@@ -456,3 +456,106 @@ func TestClient_Notify_unconnectedOptionsIsNotRemembered(t *testing.T) {
 		require.Equal(t, []string{m.ID}, rec.keys())
 	})
 }
+
+// What the receiver answered says more than the attempt that the end of the time
+// cut short, whichever part of that attempt it was.
+func TestClient_Notify_lastAnswerIsToldWhenTheTimeRunsOut(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		status int
+		says   string
+		next   string // what the second attempt meets
+	}{
+		{599, "the receiver failed without a known answer", "no connection"},
+		{503, "the receiver is busy or not ready", "no connection"},
+		{503, "the receiver is busy or not ready", "no answer"},
+		{429, "the receiver is busy or not ready", "no answer"},
+	} {
+		for _, caller := range []bool{false, true} { // whose deadline it is
+			t.Run(fmt.Sprint(row.status, row.next, caller), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					defer time.Sleep(2 * time.Minute) // what sleeps ends
+					rec := &recorder{answer: func(w http.ResponseWriter, n int, _ request) {
+						if n > 1 {
+							time.Sleep(time.Minute)
+						}
+						w.Header().Set("Retry-After", "3")
+						w.Header().Set("Connection", "close")
+						w.WriteHeader(row.status)
+					}}
+					tr := bubble(t, rec).(*http.Transport)
+					dial := tr.DialContext
+					tr.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+						if row.next == "no connection" && len(rec.keys()) > 0 {
+							time.Sleep(time.Minute)
+							return nil, context.DeadlineExceeded
+						}
+						return dial(ctx, network, addr)
+					}
+					opts := httpfallback.Options{Transport: tr}
+					ctx := t.Context()
+					if caller {
+						opts.Timeout = -1
+						var cancel context.CancelFunc
+						ctx, cancel = context.WithTimeout(ctx, 4500*time.Millisecond)
+						defer cancel()
+					}
+					start := time.Now()
+					err := client(t, pipeURL, opts).Notify(ctx, snapshot(3))
+					require.Equal(t, 4500*time.Millisecond, time.Since(start))
+					e := failed(t, err)
+					require.Equal(t, row.status, e.Status)
+					require.Equal(t, [2]int{1, 2}, [2]int{e.Part, e.Attempts})
+					require.ErrorContains(t, err, row.says)
+					require.ErrorContains(t, err, "before the next attempt was answered")
+					require.NotContains(t, err.Error(), "cannot be connected")
+					require.Equal(t, caller, errors.Is(err, context.DeadlineExceeded))
+					require.NotErrorIs(t, err, message.ErrRefused)
+				})
+			})
+		}
+	}
+}
+
+// A part that comes when the time is over was not sent: the answer to the one
+// before tells why.
+func TestClient_Notify_lastAnswerIsToldWhenTheTimeRanOutWithAnEarlierPart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(time.Minute) // what sleeps ends
+		rec := &recorder{answer: func(w http.ResponseWriter, _ int, _ request) {
+			time.Sleep(4499 * time.Millisecond)
+			w.WriteHeader(500)
+		}}
+		err := client(t, pipeURL, httpfallback.Options{Transport: bubble(t, rec)}).Notify(t.Context(), snapshot(3))
+		require.Equal(t, 500, failed(t, err).Status)
+		require.ErrorContains(t, err, "the receiver failed")
+		require.NotContains(t, err.Error(), "gave no answer")
+	})
+}
+
+// A receiver that went away after its answer is told as what it is now, and what
+// it answered beside it.
+func TestClient_Notify_earlierAnswerIsToldBesideALaterFault(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		rec := &recorder{answer: func(w http.ResponseWriter, _ int, _ request) {
+			w.Header().Set("Connection", "close")
+			w.WriteHeader(503)
+		}}
+		tr := bubble(t, rec).(*http.Transport)
+		dial := tr.DialContext
+		tr.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if len(rec.keys()) > 0 {
+				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+			}
+			return dial(ctx, network, addr)
+		}
+		err := client(t, pipeURL, httpfallback.Options{Transport: tr}).Notify(t.Context(), snapshot(1))
+		require.ErrorIs(t, err, syscall.ECONNREFUSED)
+		require.ErrorContains(t, err, "cannot be connected")
+		require.ErrorContains(t, err, "an earlier attempt was answered 503")
+		failed(t, err)
+	})
+}

@@ -263,3 +263,30 @@ func TestPublisher_Run_disabled(t *testing.T) {
 		stop()
 	})
 }
+
+// A later attempt that our own budget cut short hides nothing of what the server
+// answered before, neither in the first error nor behind the open breaker.
+func TestPublisher_Publish_answerIsNamedBesideALaterTimeout(t *testing.T) {
+	t.Parallel()
+	for _, answer := range []string{
+		"LOADING Redis is loading the dataset in memory",
+		"MISCONF Redis is configured to save RDB snapshots",
+		"READONLY You can't write against a read only replica.",
+	} {
+		t.Run(answer[:4], func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer()
+				s.answer = onPublish("-"+answer+"\r\n", silence, silence, silence, silence)
+				p := newPublisher(t, s.client(t), publisher.Options{})
+				_, err := p.Publish(t.Context(), update("Åby IF"))
+				require.ErrorContains(t, err, answer)
+				require.ErrorContains(t, err, ", then no answer")
+				s.set(hole)
+				_, err = p.Publish(t.Context(), update("Östra BK"))
+				require.ErrorContains(t, err, "not asked")
+				require.ErrorContains(t, err, answer)
+			})
+		})
+	}
+}

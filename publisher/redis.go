@@ -56,6 +56,7 @@ func (p *Publisher) toRedis(ctx, budget context.Context, l *lane, m *parcel, ret
 	}
 	l.used.Store(true)
 	start, moves := time.Now(), 0
+	var answered error // the last one that the server gave
 	for {
 		// A queued message is asked for again, whatever retries says.
 		last := r.attempts-moves >= retries && (m.queued || p.opts.Outbox == nil) || p.opts.NoRetryOnTimeout
@@ -82,6 +83,9 @@ func (p *Publisher) toRedis(ctx, budget context.Context, l *lane, m *parcel, ret
 		if kind == unknown {
 			r.unknown++
 		}
+		if _, ok := errors.AsType[redis.Error](err); ok {
+			answered = err
+		}
 		if kind == refused {
 			return r
 		}
@@ -93,6 +97,10 @@ func (p *Publisher) toRedis(ctx, budget context.Context, l *lane, m *parcel, ret
 		if !again || !p.waitRetry(budget, time.Since(began)) {
 			// That the caller gave up, or had little time, says nothing about Redis.
 			if ended(ctx) == nil && !(isLate(err) && p.isShort(budget, start)) {
+				if isLate(err) && answered != nil {
+					// A time-out says less than what the server answered before.
+					err = fmt.Errorf("%w, then %w", answered, err)
+				}
 				p.breaker.trip(period, l.channel, err)
 			}
 			return r
