@@ -12,8 +12,8 @@ import (
 func (w *Writer) AgeInterval() time.Duration { return min(time.Minute, w.opts.MaxAge/100) }
 
 // Age removes the entries of a channel's stream that are older than MaxAge, by
-// the server's clock, also when nothing is appended any more; the last one goes,
-// too. A group that has not read them reports a [Gap].
+// the server's clock, even the last one, and even when nothing is appended any
+// more. A group that has not read them reports a [Gap].
 func (w *Writer) Age(ctx context.Context, channel string) (removed int64, err error) {
 	if w.opts.MaxAge == 0 {
 		return 0, nil
@@ -49,8 +49,8 @@ return redis.call('XTRIM', KEYS[1], 'MINID', string.format('%.0f', oldest))
 // dead letters that are too old.
 const choreTime = 10 * time.Second
 
-// chores are what the holder sees to beside reading. What fails is done the next
-// time, what is refused by the next holder.
+// chores is what the holder does beside reading. What fails is tried again the
+// next time; what is refused is left to the next holder.
 func (l *Lease) chores(ctx context.Context) {
 	if l.lazy || time.Since(l.chored) < choreTime {
 		return
@@ -67,8 +67,8 @@ func (l *Lease) chores(ctx context.Context) {
 	}
 }
 
-// ageDead removes the dead letters that are too old. They are told first: the
-// process may die between.
+// ageDead removes the dead letters that are too old. It reports them first: the
+// process may die in between.
 func (l *Lease) ageDead(ctx context.Context) error {
 	keys := append(l.keys(), deadKey(l.r.channel))
 	for {

@@ -28,13 +28,13 @@ const (
 	// CausePendingTrimmed: entries that an earlier holder had read and not
 	// settled were trimmed before this one got them.
 	CausePendingTrimmed Cause = "trimmed while pending"
-	// CauseVanished: the group or its whole stream is gone and was created again,
+	// CauseVanished: the group or its whole stream was gone and was created again,
 	// as after FLUSHALL, an eviction, or a restart without persistence.
 	CauseVanished Cause = "stream vanished"
 	// CauseNewGroup: the group was not there, and no process that could tell
-	// how far it had come was left to ask. It is either its first start, or it
+	// how far it had come was left to ask. Either it starts for the first time, or it
 	// vanished together with everything that knew it: to a process that begins
-	// now both look the same, so each is told of. What the group will not get
+	// now both look the same, so both are reported. What the group will not get
 	// came before the stream's first entry.
 	CauseNewGroup Cause = "new group"
 	// CauseDeadTrimmed: the oldest dead letters made room for new ones, or were

@@ -25,8 +25,12 @@ func StreamKey(channel string) string { return "{" + channel + "}:stream" }
 func deadKey(channel string) string         { return "{" + channel + "}:dead" }
 func leaseKey(channel, group string) string { return "{" + channel + "}:lease:" + group }
 
-// triesKey names a hash: by stream ID who tried an entry how often, in the field
-// "handled" the newest entry that the group has handled, in "released" the token
-// of the holder that last gave its lease up in order, in "settled" one settled after that in another way, in "lease" for how long it takes the lease, in "purged" what [Purge]
-// took away unread.
+// triesKey names a hash. By stream ID it has who tried an entry how often, and
+// in these fields:
+//
+//   - handled: the newest entry that the group has handled
+//   - settled: the newest one that it settled in another way
+//   - lease: how long the holder's lease lasts
+//   - released: the token of the last holder that gave its lease up in order
+//   - purged: what [Purge] deleted unread
 func triesKey(channel, group string) string { return "{" + channel + "}:tries:" + group }

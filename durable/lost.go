@@ -25,7 +25,7 @@ func (l *Lease) checkLost(ctx context.Context, delivered string) error {
 	if n == 0 {
 		return nil
 	}
-	// Told before it counts as settled: the process may die between.
+	// Reported before it counts as settled: the process may die in between.
 	l.r.report(Gap{Cause: CausePendingLost, Missing: n, After: answer[1], Before: following(delivered)})
 	_, err = l.number(ctx, settledScript, l.keys(), l.token, delivered)
 	return err

@@ -123,7 +123,7 @@ func (p *purge) run(ctx context.Context, dead *DeadLetters) (found Purged, err e
 		return Purged{look.Entries, int64(len(letters)), look.Unsettled}, nil
 	}
 	if look.Unsettled > 0 && !p.o.Force {
-		return Purged{Unsettled: look.Unsettled}, unsettled(look.Unsettled)
+		return Purged{Unsettled: look.Unsettled}, p.unsettled(look.Unsettled)
 	}
 	mode := "delete"
 	if p.o.Force {
@@ -168,7 +168,7 @@ func (p *purge) entries(ctx context.Context, ids []string, mode string) (found P
 		case len(answer) != 2:
 			return found, errAnswer
 		case mode == "delete" && answer[1] > 0: // a group was made meanwhile
-			return found, unsettled(answer[1])
+			return found, p.unsettled(answer[1])
 		}
 		found.Entries += answer[0]
 		found.Unsettled += answer[1]
@@ -176,8 +176,8 @@ func (p *purge) entries(ctx context.Context, ids []string, mode string) (found P
 	return found, nil
 }
 
-func unsettled(n int64) error {
-	return &Error{Op: "purge", Refused: true, Err: fmt.Errorf("%w: %d entries; wait, or force it and let the group report a gap", ErrUnsettled, n)}
+func (p *purge) unsettled(n int64) error {
+	return &Error{Op: "purge", Channel: p.channel, Refused: true, Err: fmt.Errorf("%w: %d entries; wait, or force it and let the group report a gap", ErrUnsettled, n)}
 }
 
 // holder returns what tells whether a message holds a match.
@@ -257,7 +257,7 @@ return {redis.call('XDEL', KEYS[1], unpack(ids)), n}
 `)
 
 // tellPurged reports what was purged before the group had read it, and then
-// forgets it: the process may die between.
+// forgets it: the process may die in between.
 func (l *Lease) tellPurged(ctx context.Context) error {
 	told := ""
 	for {

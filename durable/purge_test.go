@@ -108,6 +108,7 @@ func TestPurge_whatAGroupHasNotHandledNeedsForceAndIsAGap(t *testing.T) {
 
 		found, err := durable.Purge(t.Context(), conn, channel, o)
 		require.ErrorIs(t, err, durable.ErrUnsettled)
+		require.ErrorContains(t, err, "purge on "+channel+": ")
 		require.ErrorContains(t, err, "4 entries")
 		require.Equal(t, durable.Purged{Unsettled: 4}, found)
 		stream, _ := left(t, conn)

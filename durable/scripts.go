@@ -29,10 +29,10 @@ func newSmallScript(lua string) script {
 	return script{plain: newText(lua), full: newText("#!lua flags=allow-oom\n" + lua)}
 }
 
-// Each answer has its type: an answer of another one, as the QUEUED of a
-// connection that somebody left inside MULTI, is an error, and one with which
-// go-redis closes the connection. No script answers with a status or a text
-// alone, which could not be told from QUEUED.
+// Every script's answer has a type. An answer of another type, such as the QUEUED
+// of a connection that was left inside MULTI, is an error, and go-redis closes the
+// connection. So no script answers with a status or a single text, which would
+// look like QUEUED.
 
 // number runs a script that answers with an integer.
 func (s script) number(ctx context.Context, c redis.UniversalClient, keys []string, args ...any) *redis.IntCmd {

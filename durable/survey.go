@@ -176,10 +176,9 @@ func (l *Lease) makeGroup(ctx context.Context, c *redis.Client, start string, re
 	return f, nil
 }
 
-// lookScript makes the group, if ARGV[3] tells where it is to begin, with the
-// entries trimmed so far counted as read, or as many as ARGV[4] tells, and
-// answers with a look. Servers that
-// do not count the entries added do not take ENTRIESREAD either.
+// lookScript creates a missing group at ARGV[3], if that is set, and answers with
+// a look. ARGV[4] is how many entries count as read, negative: those trimmed so
+// far. Servers that do not count the entries added take no ENTRIESREAD either.
 var lookScript = newScript(underLease + `
 local function map(list)
   local m = {}

@@ -40,7 +40,7 @@ type breaker struct {
 	closed    atomic.Uint64 // how often it closed
 
 	watched atomic.Bool  // by Run
-	slow    atomic.Int32 // how often in turn there was no answer in time
+	slow    atomic.Int32 // PINGs in a row without an answer in time
 
 	mu      sync.Mutex
 	pending func(error) // reports the outcome of a PING that goes on in finish
@@ -130,8 +130,8 @@ func (b *breaker) probe(ctx context.Context, hasty bool) bool {
 	return b.ask(ctx, pingInCall, report) == nil
 }
 
-// finish asks once more, with patience, if admit was too hasty: dialing, the
-// greeting and the PING take several round trips.
+// finish asks once more, with patience, if admit gave up too early: dialing, HELLO
+// and PING take several round trips.
 func (b *breaker) finish(ctx context.Context) {
 	if b.state.State() == gobreaker.StateClosed {
 		return
@@ -177,7 +177,7 @@ func (b *breaker) ask(ctx context.Context, limit time.Duration, done func(error)
 	return nil
 }
 
-// errPanic stands for the outcome of a PING that ended in a panic.
+// errPanic is the outcome of a PING that ended in a panic.
 var errPanic = errors.New("the PING panicked")
 
 // isLate tells whether an attempt ended because its time was over.

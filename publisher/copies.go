@@ -27,9 +27,9 @@ var errSlow = errors.New("the copy took too long")
 var errBusy = errors.New("the fallback is still busy with an older message though that was cancelled; let Fallback.Notify return when its context ends")
 
 // copies is what a lane posts of messages that the stream has but too few
-// listeners heard, so that a service without streams gets them too. Nobody waits
-// for it: Run posts, outside of the lane. Only the newest one waits, since it
-// says all that those before it said.
+// listeners heard, so that a service without streams gets them too. Run posts
+// them outside of the lane, so that no Publish waits. Only the newest one is kept:
+// a snapshot replaces those before it.
 type copies struct {
 	token chan struct{} // held while one is posted
 
@@ -72,9 +72,9 @@ func (c *copies) begin(ctx context.Context) (m *message.Outgoing, bounded contex
 	return m, bounded, done
 }
 
-// stop gives up the copy that waits and the one that is posted, because a newer
-// message goes by the fallback itself, and waits until none is on its way, but not
-// for ever.
+// stop gives up the copy that waits and the one that is being posted, because a
+// newer message goes by the fallback itself. It waits until none is on its way, for
+// at most copyEnd.
 func (c *copies) stop(ctx context.Context) error {
 	c.mu.Lock()
 	c.next = nil

@@ -23,18 +23,18 @@ const (
 type trust struct {
 	logger *slog.Logger
 	lost   atomic.Bool  // since is set
-	doubt  atomic.Int64 // when a connection led to a replica last, in Unix nanoseconds
+	doubt  atomic.Int64 // when a connection last led to a replica, in Unix nanoseconds
 
 	mu    sync.Mutex
 	since time.Time // when the server was found to be no master; zero when it is one
 }
 
-// due tells whether a lane that asked at a time is to ask again.
+// due reports whether a lane that last asked then should ask again.
 func (t *trust) due(asked, now time.Time) bool {
 	return now.Sub(asked) >= roleEvery || asked.UnixNano() <= t.doubt.Load()
 }
 
-// judge takes note of what an attempt tells of the role. nil is a master.
+// judge notes what an attempt says about the server's role; nil means a master.
 func (t *trust) judge(ctx context.Context, channel string, err error) {
 	switch {
 	case err == nil:
@@ -50,7 +50,7 @@ func (t *trust) judge(ctx context.Context, channel string, err error) {
 	}
 }
 
-// set notes since when the server is no master, and tells whether that is news.
+// set notes since when the server has been no master, and reports whether it is news.
 func (t *trust) set(since time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -62,7 +62,7 @@ func (t *trust) set(since time.Time) bool {
 	return true
 }
 
-// notMaster tells since when the server is no master; zero when it is one.
+// notMaster returns since when the server has been no master; zero if it is one.
 func (t *trust) notMaster() time.Time {
 	t.mu.Lock()
 	defer t.mu.Unlock()

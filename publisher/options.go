@@ -88,13 +88,13 @@ type Options struct {
 type Fallback interface {
 	// Notify returns nil only if the receiver accepted all of m; it may keep
 	// m.Body. It is called for one message of a type at a time, and the next of
-	// that type waits until it returns: it must end when ctx ends, and by itself
-	// within a bound, as ctx may have none. The publisher sets it none, since only
-	// the fallback knows how slow its receiver may be: its bound and Options.Budget
-	// together are the longest that a Publish takes. While Run runs no Publish waits
-	// for a message that the stream has; its ctx ends when a newer one takes its
-	// place. An error that wraps [message.ErrRefused] is final: the same
-	// message is not posted again. Its error must not quote the message.
+	// that type waits until it returns. It must return when ctx ends, and within a
+	// bound of its own, because ctx may have no deadline: only the fallback knows how
+	// slow its receiver may be. Its bound and Options.Budget together are the longest
+	// that a Publish takes. While Run runs, no Publish waits for the copy of a message
+	// that the stream has; the ctx of a copy ends when a newer message replaces it. An
+	// error that wraps [message.ErrRefused] is final: the same message is not posted
+	// again. An error must not quote the message.
 	Notify(ctx context.Context, m message.Outgoing) error
 }
 
@@ -116,8 +116,8 @@ func (id withID) apply(publishOptions) publishOptions {
 
 // WithID sends the message under this ID instead of a fresh one, so that
 // receivers that have handled it know it again. A stream may get it a second
-// time: after an error use [Retry]. "" is a fresh ID. Of several WithID and Retry
-// the last one counts.
+// time: after an error use [Retry]. "" is a fresh ID. The last WithID or Retry
+// counts.
 func WithID(id string) PublishOption { return withID(id) }
 
 type retry struct{ err *Error }
@@ -130,8 +130,8 @@ func (r retry) apply(o publishOptions) publishOptions {
 }
 
 // Retry sends the message that failed with err again: under its ID, and into its
-// stream only if no earlier attempt put it there. Give the same payload. An err
-// that is no [*Error], nil too, changes nothing.
+// stream only if no earlier attempt put it there. Give the same payload. Any err
+// but an [*Error] changes nothing.
 func Retry(err error) PublishOption {
 	e, _ := errors.AsType[*Error](err)
 	return retry{e}

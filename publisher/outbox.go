@@ -9,13 +9,12 @@ import (
 	"github.com/PitchConnect/fogispubsub/message"
 )
 
-// Outbox keeps messages on disk that Redis did not take at once, as
-// outbox.File does, of which these methods are. It has one queue for each type
-// and keeps the order of several queues together. A change is on disk when its
-// method returns nil.
+// Outbox keeps messages on disk that Redis did not take at once. outbox.File is
+// one. It has one queue for each type and keeps the order of several queues
+// together. A change is on disk when its method returns nil.
 type Outbox interface {
-	// Claim makes the caller the only one that sends what the outbox holds; it
-	// fails if another one did so before.
+	// Claim makes the caller the only sender of what the outbox holds. It fails if
+	// the outbox was claimed before.
 	Claim() error
 	// Put appends a message; one whose ID the queue has is not put again. after
 	// is a place in the stream that lies before its first attempt, "" if the
@@ -177,7 +176,7 @@ func (p *Publisher) outboxFailed(ctx context.Context, l *lane, err error) bool {
 	return true
 }
 
-// reportStranded logs that the outbox holds messages that no route is left for.
+// reportStranded logs that the outbox holds messages without a route.
 func (p *Publisher) reportStranded() {
 	if n := p.stranded(); n > 0 {
 		p.opts.Logger.Error("messages in the outbox have no route: give their types a channel, or use fogis-pubsub outbox list",
@@ -185,7 +184,7 @@ func (p *Publisher) reportStranded() {
 	}
 }
 
-// stranded counts the messages of the outbox that no route is left for: their
+// stranded counts the messages of the outbox that have no route: their
 // type has no channel, or Redis is disabled and their type has no fallback.
 func (p *Publisher) stranded() int {
 	if p.opts.Outbox == nil {

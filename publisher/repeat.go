@@ -26,8 +26,8 @@ const (
 // process put into the stream.
 type newest struct {
 	id string // guarded by the lane's lock
-	// heard is how many listeners it had, or more of them that were seen later,
-	// plus one; zero is not known.
+	// heard is one more than its listeners, or than those seen later if they were
+	// more; zero if not known.
 	heard atomic.Int64
 }
 
@@ -76,7 +76,7 @@ func (p *Publisher) listeners(ctx context.Context, channel string) (int64, error
 
 // repeatNewest tells whether nothing is left to repeat. While a newer message
 // than the stream's is on its way, or has gone by HTTP alone, the stream's must
-// not follow it. One that another process has put there is left to that one.
+// not follow it. A snapshot of another process is left to that process.
 func (p *Publisher) repeatNewest(ctx context.Context, l *lane) bool {
 	if _, err := l.lock(ctx); err != nil {
 		return false
@@ -138,7 +138,7 @@ func (p *Publisher) isOwn(l *lane, e durable.Entry) bool {
 	return err == nil && decoded.Source == p.opts.Source
 }
 
-// claim is who repeats for a rise.
+// claim says who repeats when the number of listeners rises.
 type claim int
 
 const (
@@ -149,10 +149,10 @@ const (
 	claimOther
 )
 
-// repeatKey is a key whose life is the pause between two repeats.
+// repeatKey names a key that lives as long as the pause between two repeats.
 func repeatKey(channel string) string { return "{" + channel + "}:repeat" }
 
-// claim asks whether to repeat, so that of several processes one does.
+// claim asks Redis whether to repeat, so that only one of several processes does.
 func (p *Publisher) claim(ctx context.Context, channel string) (claim, error) {
 	node, err := topology.Node(ctx, p.conn, channel)
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -15,6 +16,8 @@ import (
 	"github.com/PitchConnect/fogispubsub/durable"
 	"github.com/PitchConnect/fogispubsub/internal/logcheck"
 	"github.com/PitchConnect/fogispubsub/internal/realredis"
+	"github.com/PitchConnect/fogispubsub/message"
+	"github.com/PitchConnect/fogispubsub/publisher"
 )
 
 // The users of docs/data-protection.md can do their work, and learn by name what
@@ -75,6 +78,12 @@ func TestRights_ofThePage_areEnoughAndNamed(t *testing.T) {
 	does("operator", exitDone, "deadletter", "requeue", "--all", "--stale")
 	does("subscriber", exitDone, "subscribe", "--durable", "--count", "1")
 	does("operator", exitDone, "purge", "--match", "1", "--dry-run")
+	runWithRightsOf(t, server, "publisher")
+	refused, err := conn.Do(t.Context(), "ACL", "LOG").Slice()
+	require.NoError(t, err)
+	for _, entry := range refused {
+		require.Contains(t, fmt.Sprint(entry), "object:config|get", "only check asks for what the services need not have")
+	}
 
 	acl("operator", "-xdel")
 	require.Regexp(t, `(?i)NOPERM.*xdel`, does("operator", exitFailed, "purge", "--match", "1"))
@@ -84,4 +93,29 @@ func TestRights_ofThePage_areEnoughAndNamed(t *testing.T) {
 	require.Regexp(t, `(?i)NOPERM.*xadd`, does("publisher", exitFailed, "publish", "matches", "--file", "-"))
 	acl("subscriber", "-xreadgroup")
 	require.Regexp(t, `(?i)NOPERM.*xreadgroup`, does("subscriber", exitFailed, "subscribe", "--durable", "--count", "1"))
+}
+
+// runWithRightsOf lets a publisher's Run age its streams and repeat its newest
+// snapshot.
+func runWithRightsOf(t *testing.T, server *realredis.Server, user string) {
+	options := server.Options()
+	options.Username, options.Password = user, logcheck.Password
+	options.ContextTimeoutEnabled, options.MaxRetries = true, -1
+	conn := redis.NewClient(options)
+	defer conn.Close()
+	p, err := publisher.New(conn, publisher.Options{
+		RequireReceivers: -1,
+		Durable:          publisher.DurableOptions{Mode: publisher.DurableOn, MaxAge: time.Minute},
+	})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	_, err = p.Publish(ctx, message.MatchUpdates{Matches: []message.Match{{ID: message.NewMatchID(2)}}})
+	require.NoError(t, err)
+	listener := server.Client(t).Subscribe(ctx, "fogis:matches:updates")
+	defer listener.Close()
+	require.Eventually(t, func() bool { return p.Stats().Repeats > 0 }, patience, 10*time.Millisecond)
+	cancel()
+	require.NoError(t, <-ended)
 }
