@@ -43,6 +43,9 @@ func (p *Publisher) deliver(ctx context.Context, l *lane, m *parcel, now time.Ti
 			d.fallback = FallbackPending
 		}
 	case p.opts.Outbox != nil && p.record(ctx, l, m, &d):
+		if d.redis.refusal != nil { // it is alone in the queue, and is not asked for again
+			(&stepping{p: p, l: l, own: m, d: &d}).refused(ctx, m, d.redis.refusal)
+		}
 		p.work(ctx, budget, l, m, &d)
 	case p.hasFallback(m.Type) && !behindOthers && ended(ctx) == nil:
 		d.posted(p.post(ctx, l, p.behind(l, m.Outgoing, false)))

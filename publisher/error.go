@@ -14,7 +14,8 @@ import (
 var ErrTooFewReceivers = errors.New("too few receivers")
 
 // Error tells why no route took a message. It unwraps to every cause: to
-// [message.ErrInvalid] for a message that nothing was done with, to the
+// [message.ErrInvalid] for a message that nothing was done with, to
+// [message.ErrTooLarge] also when the Redis server takes none of that length, to the
 // context's error when the caller's context ended the attempts, to
 // [ErrTooFewReceivers], to the errors of go-redis and the network, to that of
 // the fallback, to that of the outbox. It holds nothing of the message's content, and no password.
@@ -30,8 +31,8 @@ type Error struct {
 	// that it is a [Retry] of: the message may have been delivered. Publish it again with [Retry] and this error: the stream then
 	// gets it once, and receivers know it by its ID.
 	Unknown bool
-	// Aside reports that the fallback refused the message for good and that the
-	// outbox keeps it for an operator.
+	// Aside reports that the fallback or Redis refused the message for good and that
+	// the outbox keeps it for an operator.
 	Aside bool
 
 	// Redis holds the failures there, in order; empty when it was not asked.

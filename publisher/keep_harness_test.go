@@ -31,6 +31,7 @@ type keeper struct {
 	conns  []net.Conn
 	dials  int // so far
 	dead   int // of the connections the first so many have died, and nobody was told
+	limit  int // a longer argument ends the connection; zero is none
 }
 
 func newKeeper(t testing.TB) *keeper {
@@ -53,6 +54,12 @@ func (k *keeper) setDown(down bool) {
 			_ = c.Close()
 		}
 	}
+}
+
+func (k *keeper) setLimit(n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.limit = n
 }
 
 func (k *keeper) lose(n int) {
@@ -98,7 +105,12 @@ func (c *keptConn) Write(p []byte) (int, error) {
 		c.loses = true
 	}
 	dead := c.number <= c.k.dead
+	tooLong := c.k.limit > 0 && len(p) > c.k.limit
 	c.k.mu.Unlock()
+	if tooLong {
+		_ = c.Conn.Close()
+		return 0, &net.OpError{Op: "write", Net: "tcp", Err: syscall.ECONNRESET}
+	}
 	if dead {
 		return len(p), nil // and no answer comes
 	}

@@ -22,6 +22,7 @@ type redisPart struct {
 	attempts  int
 	unknown   int     // attempts whose answer was lost
 	tooFew    bool    // Redis answered, but named too few listeners
+	refusal   error   // why Redis will never take this message; nil if it may
 	failures  []error // in order, at most one per attempt; none when delivered at once
 }
 
@@ -35,6 +36,8 @@ const (
 	unknown
 	// refused: a living server answered no, and will do so again.
 	refused
+	// final: it refuses this message, and would take a shorter one.
+	final
 )
 
 // While another server takes the place of the one that was asked, attempts
@@ -78,6 +81,10 @@ func (p *Publisher) toRedis(ctx, budget context.Context, l *lane, m *parcel, ret
 			return r
 		}
 		l.asked = time.Time{}
+		if p.isTooLong(budget, l, m, err) {
+			kind, err = final, tooLong(m, err)
+			r.refusal = err
+		}
 		p.trust.judge(ctx, l.channel, err)
 		r.failures = append(r.failures, err)
 		if kind == unknown {
@@ -86,7 +93,7 @@ func (p *Publisher) toRedis(ctx, budget context.Context, l *lane, m *parcel, ret
 		if _, ok := errors.AsType[redis.Error](err); ok {
 			answered = err
 		}
-		if kind == refused {
+		if kind == refused || kind == final {
 			return r
 		}
 		if moves < maxMoves && topology.IsMoving(err) && pause(budget, moveDelay) {
@@ -106,6 +113,18 @@ func (p *Publisher) toRedis(ctx, budget context.Context, l *lane, m *parcel, ret
 			return r
 		}
 	}
+}
+
+// isTooLong reports whether the server refuses a message for its length alone.
+func (p *Publisher) isTooLong(ctx context.Context, l *lane, m *parcel, err error) bool {
+	node, lost := topology.Node(ctx, p.conn, l.channel)
+	return lost == nil && topology.IsTooLong(ctx, node, len(m.Body), err)
+}
+
+// tooLong tells which message is refused, and the cure.
+func tooLong(m *parcel, err error) error {
+	return fmt.Errorf("%w for this Redis server: %d bytes: %w (send less in one message, or raise proto-max-bulk-len and client-query-buffer-limit of the server above that)",
+		message.ErrTooLarge, len(m.Body), err)
 }
 
 // isShort tells whether a budget that began at start is shorter than the

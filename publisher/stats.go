@@ -9,7 +9,7 @@ type Stats struct {
 	Fallback uint64 `json:"fallback"` // messages that went through the fallback
 	Outbox   uint64 `json:"outbox"`   // messages that Publish left in the outbox
 	Drained  uint64 `json:"drained"`  // messages that left the outbox by a route, those of an earlier process too
-	Aside    uint64 `json:"aside"`    // messages that the outbox set aside because the fallback refused them for good
+	Aside    uint64 `json:"aside"`    // messages that the outbox set aside because a route refused them for good
 	None     uint64 `json:"none"`     // messages that went nowhere, because publishing is disabled
 	Invalid  uint64 `json:"invalid"`  // messages refused before anything was sent
 	Failed   uint64 `json:"failed"`   // messages that no route took

@@ -13,10 +13,10 @@ import (
 // d. budget bounds the attempts at Redis. Publish and Run both work by it. The
 // lane's lock is held.
 //
-// A message leaves the queue when Redis has it; without streams also when the
-// fallback has it or refuses it for good, then to those set aside. With streams
-// the word of the fallback is not enough: the message stays until the stream has
-// it too.
+// A message leaves the queue when Redis has it, or refuses it for good, then mostly
+// to those set aside; without streams also when the fallback has it or refuses it
+// for good. With streams the word of the fallback is not enough: the message stays
+// until the stream has it too.
 func (p *Publisher) step(ctx, budget context.Context, l *lane, own *parcel, d *delivery) (moved bool) {
 	s := stepping{p: p, l: l, own: own, d: d}
 	if !p.streams.on() {
@@ -100,6 +100,8 @@ func (s *stepping) toRedis(ctx, budget context.Context) (moved, failed bool) {
 		s.d.redis = r
 	}
 	switch {
+	case r.refusal != nil:
+		return s.refused(ctx, m, r.refusal), true
 	case r.delivered:
 		p.copyToFallback(l, m, r)
 		return s.remove(ctx, m), false
@@ -108,6 +110,38 @@ func (s *stepping) toRedis(ctx, budget context.Context) (moved, failed bool) {
 		return s.mark(ctx, m), false
 	}
 	return false, false
+}
+
+// refused ends a record, the oldest one, that Redis will never take. The fallback is
+// asked once, if it was not yet; later would be behind what follows now. Without
+// streams its word is enough, with them the record is set aside all the same, since
+// whoever has only the stream will miss it.
+func (s *stepping) refused(ctx context.Context, m *parcel, refusal error) (moved bool) {
+	p, l := s.p, s.l
+	why := refusal.Error()
+	if p.hasFallback(m.Type) && !m.posted && m.refused == "" {
+		if l.seen == "" {
+			l.seen = m.mark
+		}
+		err := s.post(ctx, m, false)
+		if err != nil && gaveUp(ctx) {
+			return false
+		}
+		m.posted = err == nil
+		if err != nil {
+			m.refused = err.Error()
+		}
+	}
+	switch {
+	case m.posted && !p.streams.on():
+		return s.remove(ctx, m)
+	case m.posted:
+		l.behind = true
+		why += "; the fallback took it"
+	case m.refused != "":
+		why += "; fallback: " + m.refused
+	}
+	return s.setAside(ctx, m, why)
 }
 
 // enough reports whether as many listeners are there as are required.
@@ -143,12 +177,7 @@ func (s *stepping) toFallback(ctx context.Context) (moved bool) {
 		}
 		owing = oldest != nil && oldest.ID != m.ID
 	}
-	outcome, err := p.post(ctx, l, p.behind(l, m.Outgoing, owing))
-	if s.is(m.ID) {
-		s.d.posted(outcome, err)
-	} else if ctx.Err() == nil {
-		p.logFallback(ctx, err)
-	}
+	err := s.post(ctx, m, owing)
 	switch {
 	case err == nil && p.streams.on():
 		m.posted = true
@@ -163,6 +192,17 @@ func (s *stepping) toFallback(ctx context.Context) (moved bool) {
 		return s.setAside(ctx, m, err.Error())
 	}
 	return false
+}
+
+// post gives a record to the fallback.
+func (s *stepping) post(ctx context.Context, m *parcel, owing bool) error {
+	outcome, err := s.p.post(ctx, s.l, s.p.behind(s.l, m.Outgoing, owing))
+	if s.is(m.ID) {
+		s.d.posted(outcome, err)
+	} else if ctx.Err() == nil {
+		s.p.logFallback(ctx, err)
+	}
+	return err
 }
 
 func (s *stepping) mark(ctx context.Context, m *parcel) (moved bool) {
