@@ -28,6 +28,15 @@ func readFor(tb testing.TB, l *durable.Lease, d time.Duration) []durable.Entry {
 	}
 }
 
+// readUntil reads, and gets nothing, until something is seen that a read finds out.
+func readUntil(tb testing.TB, l *durable.Lease, seen func() bool) {
+	tb.Helper()
+	for deadline := time.Now().Add(long); !seen(); {
+		require.True(tb, time.Now().Before(deadline), "the reads found out nothing")
+		require.Empty(tb, readFor(tb, l, 50*time.Millisecond))
+	}
+}
+
 func TestLease_Read_flushAll(t *testing.T) {
 	t.Parallel()
 	servers(t, func(t *testing.T, addr string) {
@@ -69,7 +78,7 @@ func TestReader_Acquire_knowsTheGroupOfAnotherHolder(t *testing.T) {
 
 		var missing gaps
 		second := newReader(t, conn, durable.ReaderOptions{OnGap: missing.add})
-		ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // enough for one look at the least
 		defer cancel()
 		_, err := second.Acquire(ctx)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -115,10 +124,11 @@ func TestLease_Read_streamDeletedWhileBlocked(t *testing.T) {
 		var missing gaps
 		l := acquire(t, newReader(t, conn, durable.ReaderOptions{OnGap: missing.add}))
 		require.NoError(t, l.Ack(t.Context(), read(t, l, 2)...))
-		vanish := time.AfterFunc(100*time.Millisecond, func() { conn.Del(context.Background(), durable.StreamKey(channel)) })
+		vanish := time.AfterFunc(100*time.Millisecond, func() {
+			conn.Del(context.Background(), durable.StreamKey(channel))
+			time.AfterFunc(200*time.Millisecond, func() { _, _ = w.Append(context.Background(), channel, outgoing(3), "") })
+		})
 		defer vanish.Stop()
-		append3 := time.AfterFunc(300*time.Millisecond, func() { _, _ = w.Append(context.Background(), channel, outgoing(3), "") })
-		defer append3.Stop()
 		require.Equal(t, numbered(3, 3), ids(read(t, l, 1)))
 		require.Len(t, missing.all(), 1)
 		require.NoError(t, l.Context().Err())
@@ -200,7 +210,7 @@ func TestLease_Read_trimmedUnread(t *testing.T) {
 	require.NoError(t, conn.XTrimMaxLen(t.Context(), durable.StreamKey(channel), 0).Err())
 	require.NoError(t, l.Release(t.Context()))
 	l = acquire(t, r)
-	readFor(t, l, 100*time.Millisecond)
+	readUntil(t, l, func() bool { return len(missing.all()) > 1 })
 	list := missing.all()
 	require.Len(t, list, 2, "%v", list)
 	require.EqualValues(t, 3, list[1].Missing)
@@ -286,7 +296,7 @@ func TestReader_NewGap_atItsFirstStartAndAfterAFlush(t *testing.T) {
 		require.NoError(t, conn.FlushAll(t.Context()).Err())
 		publish(t, w, 9, 9)
 		l, missing = start(durable.ReaderOptions{Latest: true})
-		require.Empty(t, readFor(t, l, 50*time.Millisecond))
+		readUntil(t, l, func() bool { return len(missing.newGroups()) > 0 })
 		require.Len(t, missing.newGroups(), 1)
 		require.NotEmpty(t, missing.newGroups()[0].Before)
 		require.NoError(t, l.Release(t.Context()))
@@ -325,9 +335,8 @@ func TestReader_Latest(t *testing.T) {
 		publish(t, w, 1, 3)
 		var missing gaps
 		l := acquire(t, newReader(t, conn, durable.ReaderOptions{Latest: true, OnGap: missing.add}))
-		for len(missing.newGroups()) == 0 { // the group is there when its gap was told and a read has ended
-			require.Empty(t, readFor(t, l, 50*time.Millisecond))
-		}
+		// The group is there when its gap was told and a read has ended.
+		readUntil(t, l, func() bool { return len(missing.newGroups()) > 0 })
 		require.NoError(t, l.Release(t.Context()))
 		publish(t, w, 4, 5)
 		l = acquire(t, newReader(t, conn, durable.ReaderOptions{Latest: true}))
@@ -377,7 +386,7 @@ func TestLease_Read_countsAgainAfterTheServerWasRestarted(t *testing.T) {
 	l := acquire(t, r)
 	require.NoError(t, l.Ack(t.Context(), read(t, l, 300)...))
 	server.Restart()
-	require.Empty(t, readFor(t, l, time.Second))
+	require.Empty(t, readFor(t, l, 5*time.Second)) // it connects again
 	publish(t, w, 301, 700)
 	require.NoError(t, conn.XTrimMaxLen(t.Context(), durable.StreamKey(channel), 300).Err())
 	require.Equal(t, numbered(401, 700), ids(read(t, l, 300)))

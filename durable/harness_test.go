@@ -27,7 +27,7 @@ const (
 )
 
 // long is never reached when all is well.
-const long = 30 * time.Second
+const long = time.Minute
 
 func outgoing(n int) message.Outgoing {
 	return message.Outgoing{

@@ -32,7 +32,7 @@ func TestDurable_sentinelFailover(t *testing.T) {
 	require.NoError(t, conn.Wait(t.Context(), 1, long).Err())
 
 	sentinel.Master.Stop()
-	ctx, cancel := context.WithTimeout(t.Context(), long)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*long)
 	defer cancel()
 	for n := 51; n <= 100; n++ {
 		require.NoError(t, persist(ctx, w, n))

@@ -13,6 +13,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,7 +31,7 @@ import (
 )
 
 // patience is how long a test with real processes waits for what must come.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
@@ -106,8 +107,9 @@ func TestRedis_answersPingsButDeliversNothing(t *testing.T) {
 	r, e, _ := onRedis(t, at(proxy.Addr()), subscriber.Options{PingInterval: time.Second, ProbeInterval: 300 * time.Millisecond}, got.handle)
 	eventually(t, "a probe", func() bool { return r.Status().Sessions[0].Probe == subscriber.ProbeOK })
 	proxy.DropMessages(true)
-	eventually(t, "the gap", func() bool { return len(e.Gaps()) > 0 })
-	require.Equal(t, subscriber.CauseNotDelivering, e.Gaps()[0].Cause)
+	eventually(t, "the gap", func() bool { // a busy machine may miss a PING's deadline, too
+		return slices.ContainsFunc(e.Gaps(), func(g subscriber.Gap) bool { return g.Cause == subscriber.CauseNotDelivering })
+	})
 	proxy.DropMessages(false)
 	require.NoError(t, r.Restart(t.Context()))
 	server.Client(t).Publish(t.Context(), statusChannel, status(t, "x"))
@@ -121,7 +123,7 @@ func TestRedis_byteByByteAndMidFrame(t *testing.T) {
 	proxy := faultnet.New(t, server.Addr())
 	proxy.ByteByByte(true)
 	var got recorder
-	r, e, _ := onRedis(t, at(proxy.Addr()), subscriber.Options{PingInterval: time.Second}, got.handle)
+	r, e, _ := onRedis(t, at(proxy.Addr()), subscriber.Options{PingInterval: 3 * time.Second}, got.handle)
 	client := server.Client(t)
 	for i := range 50 {
 		require.EqualValues(t, 1, client.Publish(t.Context(), statusChannel, status(t, fmt.Sprint(i))).Val())
@@ -145,12 +147,12 @@ func TestRedis_slowLineIsNotDead(t *testing.T) {
 	server := realredis.Start(t)
 	proxy := faultnet.New(t, server.Addr())
 	var got recorder
-	r, e, _ := onRedis(t, at(proxy.Addr()), subscriber.Options{PingInterval: time.Second}, got.handle)
+	r, e, _ := onRedis(t, at(proxy.Addr()), subscriber.Options{PingInterval: 2 * time.Second}, got.handle)
 	proxy.Slow(100_000)
-	body := encode(t, message.Header{ID: "large"}, message.ProcessingStatus{Status: strings.Repeat("x", 400_000)})
+	body := encode(t, message.Header{ID: "large"}, message.ProcessingStatus{Status: strings.Repeat("x", 800_000)})
 	server.Client(t).Publish(t.Context(), statusChannel, body)
 	eventually(t, "handled", func() bool { return len(got.IDs()) == 1 })
-	require.Empty(t, e.Gaps(), "4 s for one message are longer than the read deadline, but bytes came all the time")
+	require.Empty(t, e.Gaps(), "8 s for one message are longer than the read deadline, but bytes came all the time")
 	require.NoError(t, r.stop())
 }
 
@@ -246,11 +248,13 @@ func TestRedis_killsUnderFlood(t *testing.T) {
 func TestRedis_slowHandlerPastTheOutputBufferLimit(t *testing.T) {
 	t.Parallel()
 	server := realredis.Start(t, "--client-output-buffer-limit", "pubsub 1mb 1mb 1")
-	got := &recorder{do: func(context.Context, string) error { time.Sleep(2 * time.Millisecond); return nil }}
+	over := make(chan struct{})
+	got := &recorder{do: func(context.Context, string) error { <-over; return nil }}
 	r, e, _ := onRedis(t, at(server.Addr()), subscriber.Options{PingInterval: 2 * time.Second, QueueMessages: 20}, got.handle)
 	f := flood{padded: strings.Repeat("x", 50_000)}
 	client := server.Client(t)
 	f.run(t.Context(), t, client, 0, 1500)
+	close(over)
 	eventually(t, "idle", func() bool {
 		st := r.Status()
 		return st.State == subscriber.StateSubscribed && st.Lanes[0].Queued == 0 && len(e.Gaps()) > 0
