@@ -31,7 +31,12 @@ func newClient(t *testing.T, addr string) *redis.Client {
 func TestConnectionAndRoundTrip_healthy(t *testing.T) {
 	t.Parallel()
 	client := newClient(t, realredis.Start(t).Addr())
-	for _, check := range []health.Check{health.Connection(t.Context(), client), health.RoundTrip(t.Context(), client)} {
+	var connection health.Check
+	require.Eventually(t, func() bool { // a busy machine is slow for a while, which is a finding
+		connection = health.Connection(t.Context(), client)
+		return connection.Status != health.Degraded
+	}, 2*time.Minute, time.Millisecond)
+	for _, check := range []health.Check{connection, health.RoundTrip(t.Context(), client)} {
 		require.NoError(t, check.Err())
 		require.Equal(t, health.Healthy, check.Status)
 		require.Positive(t, check.Elapsed)
@@ -55,8 +60,8 @@ func TestRoundTrip_serverThatDeliversNothing_isUnhealthy(t *testing.T) {
 	proxy := faultnet.New(t, realredis.Start(t).Addr())
 	proxy.DropMessages(true)
 	client := newClient(t, proxy.Addr())
-	require.Equal(t, health.Healthy, health.Connection(t.Context(), client).Status, "it answers PING")
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	require.NotEqual(t, health.Unhealthy, health.Connection(t.Context(), client).Status, "it answers PING")
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // of which nearly all is waiting for the message
 	defer cancel()
 	check := health.RoundTrip(ctx, client)
 	require.Equal(t, health.Unhealthy, check.Status)
@@ -119,7 +124,7 @@ func TestConnection_snapshotsFail_isAnAnswerWithItsCure(t *testing.T) {
 	require.NotContains(t, check.Err().Error(), "REDIS_URL", "the address is right")
 	require.Equal(t, health.Healthy, health.RoundTrip(t.Context(), client).Status)
 	require.NoError(t, client.ConfigSet(t.Context(), "save", "").Err())
-	require.NoError(t, health.Connection(t.Context(), client).Err(), "the cure holds")
+	require.Eventually(t, func() bool { return health.Connection(t.Context(), client).Err() == nil }, 2*time.Minute, time.Millisecond, "the cure holds")
 }
 
 func TestConnection_refusals_haveTheirOwnCure(t *testing.T) {

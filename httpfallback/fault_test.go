@@ -39,7 +39,7 @@ func TestClient_Notify_receiverComesBack(t *testing.T) {
 	url, proxy := broken(t, rec)
 	proxy.Refuse(true)
 	time.AfterFunc(300*time.Millisecond, func() { proxy.Refuse(false) })
-	c := client(t, url, httpfallback.Options{Retries: 1000, RetryDelay: 50 * time.Millisecond})
+	c := client(t, url, httpfallback.Options{Timeout: time.Minute, Retries: 1000, RetryDelay: 50 * time.Millisecond})
 	require.NoError(t, c.Notify(t.Context(), snapshot(1)))
 	require.Len(t, rec.keys(), 1)
 }
@@ -68,11 +68,11 @@ func TestClient_Notify_lostAnswer(t *testing.T) {
 func TestClient_Notify_blackHole(t *testing.T) {
 	t.Parallel()
 	url, proxy := broken(t, &recorder{})
-	c := client(t, url, httpfallback.Options{Timeout: 200 * time.Millisecond})
+	c := client(t, url, httpfallback.Options{Timeout: 2 * time.Second})
 	require.NoError(t, c.Notify(t.Context(), snapshot(1)))
 	proxy.BlackHole(true)
 	err := c.Notify(t.Context(), snapshot(1))
-	require.ErrorContains(t, err, "gave no answer within 200ms")
+	require.ErrorContains(t, err, "gave no answer within 2s")
 	require.Equal(t, 1, failed(t, err).Attempts)
 
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)

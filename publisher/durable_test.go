@@ -203,7 +203,7 @@ func TestPublisher_durable_realRedis(t *testing.T) {
 	s := realredis.Start(t)
 	proxy := faultnet.New(t, s.Addr())
 	heard := listen(t, s.Addr(), message.ChannelMatchUpdates)
-	p := newPublisher(t, newClient(t, proxy.Addr()), publisher.Options{Durable: kept, RetryDelay: time.Millisecond})
+	p := newPublisher(t, newClient(t, proxy.Addr()), publisher.Options{Durable: kept, RetryDelay: time.Millisecond, Budget: patience})
 	for _, name := range names(1, 3) {
 		swallowed := (<-chan struct{})(nil)
 		if name == "2" {

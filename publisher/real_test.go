@@ -109,7 +109,7 @@ func TestPublisher_realRedis_blackHole(t *testing.T) {
 	s := realredis.Start(t)
 	proxy := faultnet.New(t, s.Addr())
 	fallback := &recorder{}
-	const budget = 300 * time.Millisecond
+	const budget = 2 * time.Second
 	p := newPublisher(t, newClient(t, proxy.Addr()), publisher.Options{Fallback: fallback, Budget: budget, RetryDelay: time.Millisecond})
 	got := listen(t, s.Addr(), message.ChannelMatchUpdates)
 	_, err := p.Publish(t.Context(), update("before"))
@@ -142,7 +142,7 @@ func TestPublisher_realRedis_lostAnswer(t *testing.T) {
 	s := realredis.Start(t)
 	proxy := faultnet.New(t, s.Addr())
 	fallback := &recorder{}
-	p := newPublisher(t, newClient(t, proxy.Addr()), publisher.Options{Fallback: fallback, RetryDelay: time.Millisecond})
+	p := newPublisher(t, newClient(t, proxy.Addr()), publisher.Options{Fallback: fallback, RetryDelay: time.Millisecond, Budget: patience})
 	got := listen(t, s.Addr(), message.ChannelMatchUpdates)
 	lost := proxy.SwallowNextAnswer("publish")
 	receipt, err := p.Publish(t.Context(), update("Åby IF"))

@@ -246,7 +246,7 @@ func (p *Proxy) open() {
 	p.tb.Helper()
 	var l *net.TCPListener
 	var err error
-	for deadline := time.Now().Add(5 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		if l, err = listen(p.addr); err == nil {
 			break
 		}

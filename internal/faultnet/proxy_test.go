@@ -17,7 +17,7 @@ import (
 // Waits of these tests: long is never reached when all is well, short is how
 // long nothing must come.
 const (
-	long  = 20 * time.Second
+	long  = time.Minute
 	short = 50 * time.Millisecond
 )
 

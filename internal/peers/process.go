@@ -18,7 +18,7 @@ var programs embed.FS
 
 // patience bounds every wait for a program. Python may take seconds to start
 // on a loaded machine.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // process is a Python program that reads and writes lines of JSON.
 type process struct {

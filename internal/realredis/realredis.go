@@ -26,7 +26,7 @@ import (
 
 // patience bounds every wait for the server. A loaded machine may be slow; a
 // healthy one needs some milliseconds.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 var errAddressInUse = errors.New("address already in use")
 

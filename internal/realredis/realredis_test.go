@@ -73,14 +73,14 @@ func TestServer_Restart_sameAddressNewProcess(t *testing.T) {
 
 	require.Equal(t, addr, s.Addr())
 	require.NotEqual(t, pid, s.PID())
-	require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	require.NoError(t, conn.SetDeadline(time.Now().Add(time.Minute)))
 	_, err = conn.Read(make([]byte, 1))
 	require.Error(t, err)
 	require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
 	require.Eventually(t, func() bool {
 		n, err := c.Exists(t.Context(), "k").Result()
 		return err == nil && n == 0
-	}, 10*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 }
 
 func TestServer_Stop_isIdempotent(t *testing.T) {
@@ -107,7 +107,7 @@ func TestServer_Pause_acceptsAndStaysSilentUntilResume(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 
 	s.Resume()
-	require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
 	answer := make([]byte, 7)
 	_, err = io.ReadFull(conn, answer)
 	require.NoError(t, err)
@@ -132,7 +132,7 @@ func TestServer_Log_tellsOfStart(t *testing.T) {
 func TestServer_diesWithTestBinary(t *testing.T) {
 	t.Parallel()
 	realredis.Require(t, "redis-server")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestHelper_serverForParent$", "-test.count=1")
 	// Its temporary directory is ours, since a killed test cannot remove it.
@@ -146,7 +146,7 @@ func TestServer_diesWithTestBinary(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := net.Dial("tcp", addr)
 		return errors.Is(err, syscall.ECONNREFUSED)
-	}, 10*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 }
 
 const helperVariable = "REALREDIS_TEST_HELPER"
