@@ -67,7 +67,7 @@ func TestPrivacy_receiving(t *testing.T) {
 	client := newClient(t, environment{
 		"REDIS_URL": "redis://default:" + secret + "@" + server.Addr(), "FOGIS_FALLBACK_TOKEN": "token-" + secret,
 	}, fogispubsub.Options{Subscriber: subscriber.Options{
-		RetryDelay: time.Millisecond, MaxRetries: 1, PingInterval: 5 * time.Second, QueueMessages: 1, DispatchTimeout: 500 * time.Millisecond,
+		RetryDelay: time.Millisecond, MaxRetries: 1, PingInterval: 5 * time.Second, QueueMessages: 1, DispatchTimeout: 5 * time.Second,
 		OnGap:     func(g subscriber.Gap) { keep(g) },
 		OnResumed: func(r subscriber.Resumed) { keep(r) },
 		OnError:   func(_ context.Context, err *subscriber.HandlerError) { keep(err) },
@@ -107,7 +107,7 @@ func TestPrivacy_receiving(t *testing.T) {
 	stop := runSubscribed(t, client)
 	url := serveFallback(t, client).URL
 	authorized := server.Options()
-	authorized.Password = secret
+	authorized.Password, authorized.ReadTimeout, authorized.WriteTimeout = secret, patience, patience
 	direct = redis.NewClient(authorized)
 	defer direct.Close()
 

@@ -25,8 +25,8 @@ type traffic struct {
 	to   *fogispubsub.Client
 
 	mu      sync.Mutex
-	sent    []string             // IDs, in the order of publishing
-	at      map[string]time.Time // when Publish was called
+	sent    []string        // IDs, in the order of publishing
+	at      map[string]span // of Publish
 	receipt map[string]publisher.Receipt
 	refused map[string]error
 	got     []string // IDs, in the order of handling
@@ -37,7 +37,7 @@ type traffic struct {
 // it returns.
 func newTraffic(t *testing.T, url string, env environment) *traffic {
 	t.Helper()
-	r := &traffic{t: t, at: map[string]time.Time{}, receipt: map[string]publisher.Receipt{}, refused: map[string]error{}}
+	r := &traffic{t: t, at: map[string]span{}, receipt: map[string]publisher.Receipt{}, refused: map[string]error{}}
 	settings := func(name string) environment {
 		all := environment{"REDIS_URL": url, "FOGIS_SERVICE_NAME": name, "REDIS_CONNECTION_TIMEOUT": "2", "REDIS_SOCKET_TIMEOUT": "1"}
 		maps.Copy(all, env)
@@ -76,7 +76,7 @@ func (r *traffic) publish(p message.Payload) {
 	receipt, err := r.from.Publish(context.Background(), p, publisher.WithID(id))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.sent, r.at[id] = append(r.sent, id), began
+	r.sent, r.at[id] = append(r.sent, id), span{began, time.Now()}
 	if err != nil {
 		r.refused[id] = err
 		return
@@ -135,15 +135,18 @@ func (r *traffic) settle() {
 	}
 }
 
+// span is the time that a Publish took: somewhere in it Redis got the message.
+type span struct{ from, to time.Time }
+
 // covers tells whether a gap explains why a message did not come.
-func covers(g subscriber.Gap, id string, at time.Time) bool {
+func covers(g subscriber.Gap, id string, at span) bool {
 	if g.Cause == subscriber.CauseNewGroup {
 		return false // of the start
 	}
 	if len(g.Stream.IDs) > 0 {
 		return slices.Contains(g.Stream.IDs, id)
 	}
-	return !at.Before(g.From.Add(-time.Second)) && !at.After(g.To)
+	return !at.to.Before(g.From.Add(-time.Second)) && !at.from.After(g.To)
 }
 
 // lost are those that have a receipt and were not handled.
