@@ -39,6 +39,9 @@ const (
 	ByHTTP  Cause = "came by HTTP too"
 	// ByPubSub is for what sending seeds publish without streams.
 	ByPubSub Cause = "came by pub/sub too"
+	// ByOwed is for what was posted ahead of an older message that the receiver
+	// refused for good: it is handled at once, and again behind that one.
+	ByOwed Cause = "came by HTTP ahead of a refused one, and again behind it"
 	// ByDeaf is not a message handled twice but two handlers of a type at once.
 	ByDeaf Cause = "first handler ignored its context"
 )
@@ -104,7 +107,10 @@ type checker struct {
 	dead     map[Key]bool
 	all      []*handling
 	first    map[Key]*handling // that was successful
-	sent     map[Key]*sent     // of sending seeds
+	// Of sending seeds.
+	sent       map[Key]*sent
+	unstreamed map[message.Type]bool // pub/sub alone had some of the type
+	hurts      []int                 // where the outbox was hurt
 }
 
 // Check judges a journal. dead are the dead letters.
@@ -126,6 +132,9 @@ func Check(mode Mode, records []Record, dead []Key) Verdict {
 	c.checkTwice()
 	c.checkAtOnce()
 	c.checkOrder()
+	if mode == Sending {
+		c.checkNewestLast()
+	}
 	c.checkGaps()
 	c.recover()
 	return c.Verdict
@@ -236,6 +245,9 @@ func (c *checker) checkTwice() {
 }
 
 func (c *checker) cause(first, second *handling) (Cause, string) {
+	if c.mode == Sending && c.owed(first, second) {
+		return ByOwed, ""
+	}
 	if first.who == second.who {
 		return "", "by one process"
 	}
@@ -319,7 +331,7 @@ func (c *checker) checkOrder() {
 		late := before != nil && before.N > h.N
 		_, promised := c.receipts[h.Key]
 		if c.mode == Sending && promised {
-			promised = c.inOrder(h) && !(late && leftOut(h, before))
+			promised = c.inOrder(h, before) && !(late && leftOut(h, before))
 		}
 		if late && c.mode == Flush && (before.overHTTP() || h.via == string(message.ViaPubSub)) {
 			// The IDs of the new stream may begin below, and what the old one had
@@ -361,7 +373,7 @@ func (c *checker) checkGaps() {
 		case c.Missing >= 0:
 			c.Missing += r.N
 		}
-		if c.mode == Plain || c.mode == Sending && r.Detail != string(subscriber.CauseTakeover) {
+		if c.mode == Plain || c.mode == Sending && (r.Detail != string(subscriber.CauseTakeover) || !c.unstreamed[r.Type]) {
 			// A takeover tells of what was published without streams meanwhile.
 			c.fault("%s reports a gap in %s: %s, missing %d (line %d)", r.Who, r.Type, r.Detail, r.N, i)
 		}

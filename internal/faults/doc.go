@@ -51,18 +51,20 @@
 // A message that was not handled is not lost there, and is counted apart, when
 //
 //   - the outbox, or a file of it that was set aside, has it at the end (kept);
-//   - it was only in a file that was hurt, in the part that was, and afterwards an
-//     error of Publish or Open, the log or File.Problems told of the outbox. When
-//     the file was removed or emptied while no publisher ran, or its publisher
-//     was killed at once, nobody can tell. A message that Publish was not to send
-//     (route none) is counted with them (told);
+//   - it was only in a file that was hurt, in the part that was, and an error of
+//     Publish or Open, the log or File.Problems told of the outbox before the
+//     next thing befell it. When the file was removed or emptied while no
+//     publisher ran, or its publisher was killed at once, nobody can tell. A
+//     message that Publish was not to send (route none) is counted with them
+//     (told);
 //   - pub/sub had it, without streams (unheard).
 //
 // Order is judged between messages that were sent by publishers with streams
-// alone, whose outbox was whole, and that the receiver did not refuse for good. A
-// snapshot that was not posted because a newer one was may come behind that one.
-// A message that came by pub/sub may be handled by two processes, and the gap of a
-// takeover may tell of one.
+// alone and whose outbox was whole. What the receiver refuses for good comes late,
+// by the stream; what was posted meanwhile and is newer must come again behind it,
+// so that the newest is the last. A snapshot that was not posted because a newer
+// one was may come behind that one. A message that came by pub/sub may be handled
+// by two processes, and the gap of a takeover may tell of one.
 //
 // # What is checked
 //

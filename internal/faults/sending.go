@@ -32,6 +32,9 @@ const (
 	ReceiverRefuses Kind = "receiver refused for good"
 )
 
+// outboxFaults are those that hurt the file of the outbox.
+var outboxFaults = []Kind{OutboxRemoved, OutboxCut, OutboxDamaged}
+
 // Between as the argument of a fault of the outbox has it come while no
 // publisher runs; else one runs.
 const Between = "between"
@@ -72,7 +75,7 @@ func newSendingPlan(seed uint64) Plan {
 		}
 		p.Faults = append(p.Faults, f)
 	}
-	files := []Kind{OutboxRemoved, OutboxCut, OutboxDamaged}
+	files := slices.Clone(outboxFaults)
 	rng.Shuffle(len(files), func(i, j int) { files[i], files[j] = files[j], files[i] })
 	at := time.Second
 	modes := []string{RunsDurable, RunsAuto, RunsPlain, RunsDisabled, RunsPlain}
@@ -140,13 +143,14 @@ type sent struct {
 	held   bool            // was in the outbox when its file was hurt
 	gone   []int           // records that say that a file lost it
 	unseen bool            // when nobody ran who could tell
-	// refused tells that the receiver did so for good: what is behind it overtakes.
-	refused bool
+	// refused is where the receiver did so for good, 0 if it did not: what is
+	// behind it overtakes, and comes again.
+	refused int
 }
 
 // readSending collects what was said.
 func (c *checker) readSending() {
-	c.sent = map[Key]*sent{}
+	c.sent, c.unstreamed = map[Key]*sent{}, map[message.Type]bool{}
 	of := func(k Key) *sent {
 		if c.sent[k] == nil {
 			c.sent[k] = &sent{runs: map[string]bool{}}
@@ -163,15 +167,21 @@ func (c *checker) readSending() {
 			of(k).runs[runs[r.Who]] = true
 		case Published:
 			if r.Via == "pubsub" {
-				of(k).heard = true
+				of(k).heard, c.unstreamed[r.Type] = true, true
 			}
 		case Left:
 			of(k).runs[runs[r.Who]] = true
 			if r.Via == "pubsub" {
-				of(k).heard = true
+				of(k).heard, c.unstreamed[r.Type] = true, true
 			}
 		case ReceiverRefused:
-			of(k).refused = true
+			if of(k).refused == 0 {
+				of(k).refused = i
+			}
+		case FaultOn:
+			if slices.Contains(outboxFaults, Kind(r.Detail)) {
+				c.hurts = append(c.hurts, i)
+			}
 		case Kept:
 			of(k).kept = true
 		case AtRisk:
@@ -214,11 +224,14 @@ func (c *checker) excused(k Key) bool {
 	return true
 }
 
-// told reports whether a publisher told of what befell its outbox at a record,
-// or was killed before it could.
+// told reports whether a publisher told of what befell its outbox at a record
+// before the next thing befell it, or was killed before it could.
 func (c *checker) told(at int) bool {
-	for _, r := range c.records[at:] {
+	for i := at; i < len(c.records); i++ {
+		r := c.records[i]
 		switch {
+		case slices.Contains(c.hurts, i):
+			return false
 		case r.What == Told:
 			return true
 		case r.What == Dies && len(r.Who) > 9 && r.Who[:9] == "publisher":
@@ -235,10 +248,19 @@ func leftOut(h, newer *handling) bool {
 }
 
 // inOrder tells whether the order of a message is promised: all that sent it
-// kept it in streams, its file was whole and no receiver refused it for good.
-func (c *checker) inOrder(h *handling) bool {
+// kept it in streams, its file was whole, and no receiver refused it for good
+// before what is newer came.
+func (c *checker) inOrder(h, newer *handling) bool {
 	s := c.sent[h.Key]
-	if s == nil || s.held || s.kept || s.refused || h.via == string(message.ViaPubSub) {
+	overtaken := s != nil && s.refused > 0 && newer != nil && s.refused < newer.began
+	return s != nil && !overtaken && !h.overPubSub() && c.streamed(h.Key)
+}
+
+// streamed tells whether all that sent a message kept it in streams, and nothing
+// befell it in the outbox.
+func (c *checker) streamed(k Key) bool {
+	s := c.sent[k]
+	if s == nil || s.held || s.kept {
 		return false
 	}
 	for runs := range s.runs {
@@ -247,4 +269,46 @@ func (c *checker) inOrder(h *handling) bool {
 		}
 	}
 	return true
+}
+
+// owed tells whether a message was handled a second time since it had been
+// posted ahead of an older one that the receiver had refused for good.
+func (c *checker) owed(first, second *handling) bool {
+	if !first.overHTTP() || second.via != string(message.ViaStream) {
+		return false
+	}
+	for k, s := range c.sent {
+		if k.Type != second.Type || k.N >= second.N || s.refused == 0 || s.refused > first.began {
+			continue
+		}
+		if older := c.first[k]; older == nil || older.began > first.began {
+			return true
+		}
+	}
+	return false
+}
+
+// checkNewestLast demands that what was posted ahead of a message that the
+// receiver refused for good was handled again behind it, so that no receiver
+// ends with the older news.
+func (c *checker) checkNewestLast() {
+	last := map[Key]int{}
+	for _, h := range c.all {
+		if h.detail == EndedWell {
+			last[h.Key] = h.began
+		}
+	}
+	for k, s := range c.sent {
+		older := c.first[k]
+		if s.refused == 0 || older == nil || !c.streamed(k) {
+			continue
+		}
+		for key, newer := range c.first {
+			_, promised := c.receipts[key]
+			ahead := key.Type == k.Type && key.N > k.N && newer.overHTTP() && newer.began > s.refused && newer.began < older.began
+			if ahead && promised && !c.dead[key] && c.streamed(key) && last[key] < older.began {
+				c.fault("older news last: %s, refused over HTTP, was handled behind %s, and that not again", older, newer)
+			}
+		}
+	}
 }
