@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -52,9 +53,32 @@ func (w *world) hurtOutbox(f faults.Fault, noted func()) {
 	if p.Signal(syscall.SIGSTOP) != nil {
 		return
 	}
-	time.Sleep(5 * time.Millisecond) // all its threads
-	w.hurt(f, noted)
+	if stands(p.Pid) {
+		w.hurt(f, noted)
+	}
 	_ = p.Signal(syscall.SIGCONT)
+}
+
+// stands waits until every thread of a process that was sent SIGSTOP stands
+// still: one that waits for the disk does so only after that.
+func stands(pid int) bool {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if len(threads) > 0 && !slices.ContainsFunc(threads, func(name string) bool { return !stopped(name) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// stopped tells from a thread's stat file that it stands still, or is gone.
+func stopped(stat string) bool {
+	text, err := os.ReadFile(stat)
+	if err != nil {
+		return true
+	}
+	_, state, _ := strings.Cut(string(text), ") ") // the name before it may hold anything
+	return strings.HasPrefix(state, "T")
 }
 
 func (w *world) hurt(f faults.Fault, noted func()) {
