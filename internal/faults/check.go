@@ -41,7 +41,7 @@ const (
 	ByPubSub Cause = "came by pub/sub too"
 	// ByOwed is for what was posted ahead of an older message that the receiver
 	// refused for good: it is handled at once, and again behind that one.
-	ByOwed Cause = "came by HTTP ahead of a refused one, and again behind it"
+	ByOwed Cause = "came again behind a refused one"
 	// ByDeaf is not a message handled twice but two handlers of a type at once.
 	ByDeaf Cause = "first handler ignored its context"
 )
