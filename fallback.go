@@ -33,8 +33,8 @@ func (w *watchedFallback) Notify(ctx context.Context, m message.Outgoing) error 
 	return err
 }
 
-// problem is why the last message was not taken, and since when nothing else is
-// known; nil if it was.
+// problem returns when the fallback was last asked, and why it did not take that
+// message; nil if it did.
 func (w *watchedFallback) problem() (time.Time, error) {
 	if w == nil {
 		return time.Time{}, nil

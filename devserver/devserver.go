@@ -6,11 +6,11 @@
 //	defer server.Close()
 //	// connect to server.URL()
 //
-// It is miniredis with what that lacks for being developed against: a client
-// that stops reading is disconnected, as Redis does, instead of bringing all
-// others to a stand; so is one that speaks HTTP, such as a web page; keys expire as time goes by; INFO and CONFIG GET answer
-// what health checks ask for. It is not for production: nothing survives it,
-// anybody who can connect may do everything, and commands are missing (ACL,
+// It is miniredis with what development needs besides. A client that stops reading
+// is disconnected, as in Redis, instead of blocking all others; so is one that
+// speaks HTTP, such as a web page. Keys expire as time goes by. INFO and CONFIG GET
+// answer what health checks ask for. It is not for production: nothing survives
+// it, anybody who can connect may do everything, and commands are missing (ACL,
 // CLIENT KILL, sharded pub/sub among others), which it answers with an error.
 //
 // Only programs and tests import this package. Libraries of the project do

@@ -18,10 +18,10 @@ const (
 	wrongHost   = "Refused: this host name is not one of the service's: use its IP address, or set httpadmin.Options.Hosts (serve --host)"
 )
 
-// hostAllowed tells whether a request names the service by something that only a
-// name server of ours can lead here. A page whose own name was pointed at this
-// service's address (DNS rebinding) is, for its browser, of the same origin: only
-// the name in Host gives it away. Who shows the token is no such page.
+// hostAllowed reports whether a request names the service by a name that no web
+// page can have, or shows the token. A page whose own name leads to this service's
+// address (DNS rebinding) is of the same origin for its browser: only the name in
+// Host gives it away.
 func (h *Handler) hostAllowed(req *http.Request) bool {
 	host := strings.TrimSuffix(strings.ToLower(hostOf(req.Host)), ".")
 	if _, err := netip.ParseAddr(host); err == nil || !strings.Contains(host, ".") {

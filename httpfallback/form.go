@@ -51,9 +51,9 @@ func (d *delivery) options(ctx context.Context, until time.Time) (resp *http.Res
 	return resp, connected, err
 }
 
-// isTheURL tells whether the receiver answers OPTIONS, which carries no message,
-// with the same status as it did the message, or not at all. What it said then
-// is nothing that it has against the message.
+// isTheURL reports whether the receiver answers OPTIONS, which carries no message,
+// with the status that the message got, or not at all. Then that status says
+// nothing about the message.
 func (d *delivery) isTheURL(ctx context.Context, status int) bool {
 	resp, _, err := d.options(ctx, time.Now().Add(connectTimeout))
 	return err != nil || resp.StatusCode == status

@@ -82,10 +82,9 @@ func (c *Client) request(ctx context.Context, method string) *http.Request {
 	return req
 }
 
-// exchange sends one request and reads the answer, one byte more than maxBody
-// of it at most. It
-// gives up a connection that is not made in time, and tells whether one was
-// made.
+// exchange sends one request and reads the answer, at most one byte more than
+// maxBody of it. It gives up when no connection is made in time, and reports
+// whether one was.
 func (d *delivery) exchange(req *http.Request) (resp *http.Response, body []byte, connected bool, err error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	defer cancel(nil)

@@ -21,8 +21,8 @@ import (
 //	                              400 bytes of JSON and takes 232
 //
 // A message is refused whole when its view would be too large: a handler that
-// got a match without some of its officials could not know that they lack. What
-// the services send is far from it.
+// got a match without some of its officials could not know that they are missing.
+// What the services send is far below.
 const (
 	// DefaultMaxBytes and DefaultMaxDepth are the bounds of a zero [Decoder].
 	DefaultMaxBytes = 8 << 20

@@ -15,8 +15,8 @@ const (
 const AfterUnknown = "unknown"
 
 // AfterOwing ends Header.After when older messages of the publisher are still to
-// come into the stream: who handles this one before them handles it again behind
-// them.
+// come into the stream: a receiver that handles this one first handles it again
+// behind them.
 const AfterOwing = "+"
 
 // WithStream returns the message as it is published when the channel's stream

@@ -339,9 +339,9 @@ func (r *run) decode(data []byte, t message.Type, channel string, via message.Vi
 	return l, e, nil
 }
 
-// isStray tells of a type that came by a channel of other types. Who may publish
-// there need not have the right to its own; only what comes by one of
-// Options.Channels may be of any type.
+// isStray reports whether a message came by a channel of other types: the right to
+// publish those is no right to publish its type. By one of Options.Channels any
+// type may come.
 func (r *run) isStray(t message.Type, channel string, via message.Via) bool {
 	k := r.channels[channel]
 	return (via == message.ViaPubSub || via == message.ViaStream) &&

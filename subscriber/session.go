@@ -315,9 +315,9 @@ func (s *session) ponged(payload string) {
 	s.answered(time.Duration(sent))
 }
 
-// isAnswerToPing tells of an error that a living server may give to a PING though
-// it delivers messages, as MISCONF when it cannot save. While it loads its data,
-// or is a replica without a master, it takes subscriptions that bring nothing.
+// isAnswerToPing reports whether err is an answer to PING of a living server that
+// delivers messages, such as MISCONF when it cannot save. A server that loads its
+// data, or a replica without a master, takes subscriptions but delivers nothing.
 func isAnswerToPing(err error) bool {
 	var answer redis.Error
 	return errors.As(err, &answer) && !redis.IsLoadingError(err) && !redis.IsMasterDownError(err) && !redis.IsAuthError(err)

@@ -26,7 +26,7 @@ type purgeLine struct {
 	File    string       `json:"file,omitempty"`
 	Purged  int64        `json:"purged"`
 	// Unhandled is how many of the messages were not handled by a group, or not
-	// sent from the outbox. Without --force they keep their place from being purged.
+	// sent from the outbox. Without --force their place is not purged.
 	Unhandled int64 `json:"unhandled"`
 	DryRun    bool  `json:"dry_run"`
 }
@@ -131,8 +131,8 @@ func (l *purgeLine) count(r outbox.Record, choice durable.PurgeOptions) bool {
 	return true
 }
 
-// purge deletes what is chosen of a file. A message that waits keeps all of them,
-// unless it is forced.
+// purge deletes what is chosen of a file. If one of the messages still waits it
+// deletes none, unless forced.
 func (l *purgeLine) purge(file *outbox.File, choice durable.PurgeOptions) error {
 	var chosen []outbox.Record
 	for r, err := range file.All() {

@@ -21,8 +21,8 @@ var ErrAnswer = errors.New("unexpected answer")
 // name that they were asked for.
 var ErrNoMaster = errors.New("no Sentinel knows a master")
 
-// NameMaster has the errors of a Dialer that asks Sentinels tell an answer
-// without a master from Sentinels that do not answer.
+// NameMaster makes a Dialer that asks Sentinels return [ErrNoMaster] when they
+// answer but know no master, so that this is no unreachable server.
 func NameMaster(dial Dialer, name string) Dialer {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
