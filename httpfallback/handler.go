@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 
 	"github.com/PitchConnect/fogispubsub/config"
 	"github.com/PitchConnect/fogispubsub/message"
@@ -61,7 +62,8 @@ type HandlerOptions struct {
 //	415  the Content-Type is not application/json, nor ends in +json
 //	422  a part of a message: send it whole
 //	500  the handling failed, or panicked
-//	503  busy; Retry-After tells when to come back
+//	503  busy, or messages of four times the limit together are at work;
+//	     Retry-After tells when to come back
 //
 // Answers are JSON with the keys success, matches_processed, timestamp,
 // message and error. They hold nothing of what the message holds.
@@ -113,6 +115,7 @@ type handler struct {
 	decoder  message.Decoder
 	cross    *http.CrossOriginProtection
 	refused  func(Refusal) // may be nil
+	held     atomic.Int64  // bytes of the messages that are being read or handled
 	lines    lines
 	logger   *slog.Logger
 }
@@ -160,7 +163,18 @@ func (h *handler) authorized(req *http.Request) bool {
 
 func (h *handler) post(w http.ResponseWriter, req *http.Request) {
 	limit := int64(h.decoder.MaxBytes)
+	room := limit // of a length that is not known
+	if req.ContentLength >= 0 {
+		room = min(req.ContentLength, limit)
+	}
+	defer func() { h.held.Add(-room) }()
+	if h.held.Add(room) > heldMessages*limit {
+		h.busy(w, req)
+		return
+	}
 	data, err := readAll(http.MaxBytesReader(w, req.Body, limit), min(req.ContentLength, limit))
+	h.held.Add(int64(len(data)) - room)
+	room = int64(len(data))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
@@ -188,13 +202,21 @@ func (h *handler) post(w http.ResponseWriter, req *http.Request) {
 	case err == nil:
 		succeed(w, matches)
 	case errors.Is(err, message.ErrBusy):
-		w.Header().Set("Retry-After", "1")
-		h.reject(w, req, RefusedBusy, http.StatusServiceUnavailable, "Receiver is busy: send the message again later")
+		h.busy(w, req)
 	case errors.Is(err, message.ErrInvalid):
 		h.reject(w, req, RefusedInvalid, http.StatusBadRequest, "Invalid message")
 	default:
 		fail(w, matches)
 	}
+}
+
+// heldMessages is of how many of the longest messages the bytes may be held at
+// once: what a message takes while it is handled is a multiple of its bytes.
+const heldMessages = 4
+
+func (h *handler) busy(w http.ResponseWriter, req *http.Request) {
+	w.Header().Set("Retry-After", "1")
+	h.reject(w, req, RefusedBusy, http.StatusServiceUnavailable, "Receiver is busy: send the message again later")
 }
 
 // dispatch hands the message over. A panic counts as a failed handling: the

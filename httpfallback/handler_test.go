@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -418,4 +419,77 @@ func TestHandler_POST_keyWithoutMessageID(t *testing.T) {
 		require.Equal(t, 200, w.Code)
 	}
 	require.Len(t, ids, 3)
+}
+
+// However many large messages come at once, those that are at work have a bound:
+// the others are asked to come back, and are taken when there is room again.
+func TestHandler_bytesAtWorkAreBounded(t *testing.T) {
+	t.Parallel()
+	const limit, posts = 64 << 10, 50
+	body := `{"matches":[{"matchid":1}]}`
+	body += strings.Repeat(" ", limit-len(body))
+	for name, length := range map[string]int64{"length": limit, "no length": -1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			gate, answers := make(chan struct{}), make(chan *httptest.ResponseRecorder, posts)
+			var arrived atomic.Int32
+			h := handler(t, receiver(func(context.Context, string, []byte) (message.Result, error) {
+				if arrived.Add(1) <= 4 { // one more is answered, and seen below
+					<-gate
+				}
+				return message.Result{}, nil
+			}), httpfallback.HandlerOptions{MaxBytes: limit})
+			send := func(body string) {
+				req := httptest.NewRequest(http.MethodPost, "/manual-sync", strings.NewReader(body))
+				req.Header.Set("Content-Type", "application/json")
+				req.ContentLength = length
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, req)
+				answers <- w
+			}
+			for range posts {
+				go send(body)
+			}
+			for range posts - 4 {
+				w := <-answers
+				require.Equal(t, http.StatusServiceUnavailable, w.Code)
+				require.Equal(t, "1", w.Header().Get("Retry-After"))
+			}
+			close(gate)
+			for range 4 {
+				require.Equal(t, http.StatusOK, (<-answers).Code)
+			}
+			for range posts {
+				send(body)
+				require.Equal(t, http.StatusOK, (<-answers).Code)
+			}
+		})
+	}
+}
+
+// Small messages of unknown length count by what they are as soon as they are read.
+func TestHandler_smallMessagesAreAtWorkTogether(t *testing.T) {
+	t.Parallel()
+	gate, arrived, answers := make(chan struct{}), make(chan struct{}), make(chan int)
+	h := handler(t, receiver(func(context.Context, string, []byte) (message.Result, error) {
+		arrived <- struct{}{}
+		<-gate
+		return message.Result{}, nil
+	}), httpfallback.HandlerOptions{})
+	const posts = 20
+	for range posts {
+		go func() {
+			req := httptest.NewRequest(http.MethodPost, "/manual-sync", strings.NewReader(`{"matches":[{"matchid":1}]}`))
+			req.Header.Set("Content-Type", "application/json")
+			req.ContentLength = -1
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, req)
+			answers <- w.Code
+		}()
+		<-arrived
+	}
+	close(gate)
+	for range posts {
+		require.Equal(t, http.StatusOK, <-answers)
+	}
 }
