@@ -75,6 +75,9 @@ func judgePing(err error) (State, string) {
 	case redis.HasErrorPrefix(err, "NOPERM"):
 		return Degraded, "ACL SETUSER <user> +ping"
 	}
+	if cure := judgeTLS(err); cure != "" {
+		return Unhealthy, cure
+	}
 	return Unhealthy, "check REDIS_URL, and that the server runs"
 }
 

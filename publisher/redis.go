@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -237,10 +238,18 @@ func classify(err error) outcome {
 		errors.Is(err, topology.ErrNotMaster) || errors.Is(err, errPanic) || err == context.DeadlineExceeded || err == context.Canceled {
 		return outage
 	}
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" || isUntrusted(err) {
 		return outage
 	}
 	return unknown
+}
+
+// isUntrusted tells whether TLS ended before anything was sent, because of the
+// server's certificate or because it speaks no TLS.
+func isUntrusted(err error) bool {
+	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
+	_, record := errors.AsType[tls.RecordHeaderError](err)
+	return certificate || record
 }
 
 // explain adds the likely cure to a failure, and takes out what may quote the
@@ -268,6 +277,8 @@ func explain(err error, kind outcome, channel string) error {
 		return fmt.Errorf("%w (the Redis client was closed before its publisher)", err)
 	case err == context.DeadlineExceeded:
 		return fmt.Errorf("no connection in time: %w (is Redis reachable at this address, with TLS if the URL is rediss://?)", err)
+	case isUntrusted(err):
+		return fmt.Errorf("%w (fogis-pubsub check tells the cure)", err)
 	case kind == outage:
 		return fmt.Errorf("%w (is Redis running at this address?)", err)
 	case isNetworkError(err):
