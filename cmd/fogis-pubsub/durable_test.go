@@ -122,8 +122,13 @@ func TestOutbox_inUse_keepsNobodyFromLooking(t *testing.T) {
 	for _, args := range [][]string{
 		{"replay", "--type", "match_updates"}, {"deadletter", "list"}, {"check"}, {"subscribe", "--timeout", "3s"},
 	} {
-		looking := start(t, env, "", args...)
-		require.Equal(t, exitDone, looking.wait(), "%v: %s", args, looking.stderr)
+		var code int
+		looking := unhurried(func() (*program, string) {
+			p := start(t, env, "", args...)
+			code = p.wait()
+			return p, p.stderr.String()
+		})
+		require.Equal(t, exitDone, code, "%v: %s", args, looking.stderr)
 	}
 	sending := start(t, env, "", "publish", "status", "--status", "x")
 	require.Equal(t, exitFailed, sending.wait())

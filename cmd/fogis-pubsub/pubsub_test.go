@@ -144,9 +144,9 @@ func TestSubscribe_timeAndChannels(t *testing.T) {
 	redis := pubsubtest.StartRedis(t)
 	env := map[string]string{"REDIS_URL": redis.URL()}
 
-	quiet := start(t, env, "", "subscribe", "--timeout", "100ms")
+	quiet := start(t, env, "", "subscribe", "--timeout", "3s")
 	require.Equal(t, exitDone, quiet.wait(), "the time is over: done")
-	short := start(t, env, "", "subscribe", "--timeout", "100ms", "--count", "1")
+	short := start(t, env, "", "subscribe", "--timeout", "3s", "--count", "1")
 	require.Equal(t, exitFailed, short.wait(), "fewer messages than wanted: failed")
 	require.Contains(t, short.stderr.String(), "fewer than 1 messages")
 

@@ -194,7 +194,7 @@ func TestRedis_failures(t *testing.T) {
 			}
 			env["FOGIS_FALLBACK_URL"] = "http://127.0.0.1:1/manual-sync"
 			for _, required := range []bool{false, true} {
-				args := []string{"redis", "up", "--file", ourCompose(t), "--timeout", "1s"}
+				args := []string{"redis", "up", "--file", ourCompose(t), "--timeout", "3s"}
 				code, result := exitDone, "warning"
 				if required {
 					args, code, result = append(args, "--required"), exitFailed, "failed"

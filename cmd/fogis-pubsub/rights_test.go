@@ -54,9 +54,19 @@ func TestRights_ofThePage_areEnoughAndNamed(t *testing.T) {
 	does("publisher", exitDone, "publish", "matches", "--file", "-")
 	does("publisher", exitDone, "publish", "status", "--status", "started")
 	does("subscriber", exitDone, "subscribe", "--durable", "--count", "2")
-	does("subscriber", exitDone, "subscribe", "--timeout", "500ms")
-	require.NotContains(t, does("subscriber", exitDone, "check"), "permissions (degraded)")
-	require.NotContains(t, does("operator", exitDone, "check"), "could not be asked")
+	does("subscriber", exitDone, "subscribe", "--timeout", "3s")
+	checks := func(user string) string {
+		var code int
+		p := unhurried(func() (*program, string) {
+			p := start(t, users[user], "", "check")
+			code = p.wait()
+			return p, p.stderr.String()
+		})
+		require.Equal(t, exitDone, code, "%s: %s", user, p.stderr)
+		return p.stdout.String() + p.stderr.String()
+	}
+	require.NotContains(t, checks("subscriber"), "permissions (degraded)")
+	require.NotContains(t, checks("operator"), "could not be asked")
 
 	options := server.Options()
 	options.Username, options.Password = "subscriber", logcheck.Password
