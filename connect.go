@@ -81,8 +81,7 @@ func redisOptions(r config.Redis, endpoint config.Endpoint) *redis.Options {
 	return o
 }
 
-// tlsDialer heeds its context during the handshake, which that of go-redis does
-// not.
+// tlsDialer ends a handshake when its context ends. That of go-redis does not.
 func tlsDialer(o *redis.Options) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := (&net.Dialer{Timeout: o.DialTimeout}).DialContext(ctx, network, addr)

@@ -3,8 +3,8 @@
 //
 // # Guarantees
 //
-// What a [Client] promises in plain mode, which is the wire of the Python
-// services (PUBLISH and SUBSCRIBE):
+// What a [Client] promises in plain mode, PUBLISH and SUBSCRIBE as the Python
+// services use them (docs/guarantees.md has durable mode too):
 //
 //   - A match update that Redis did not take, or that fewer listeners heard
 //     than [publisher.Options.RequireReceivers] asks for, goes to the HTTP
@@ -52,8 +52,9 @@
 // # Map
 //
 // Package message holds the envelopes and payloads, publisher and subscriber
-// the two halves, httpfallback the HTTP route and its receiving handler, config
-// the settings, health the checks that an operator asks for, devserver an
-// embedded Redis for development, pubsubtest what a service's own tests need.
+// the two halves, durable the streams, outbox the publisher's file, httpfallback
+// the HTTP route and its receiving handler, config the settings, health the checks
+// that an operator asks for, httpadmin the endpoints and the status page, devserver
+// an embedded Redis for development, pubsubtest what a service's own tests need.
 // This package wires them and holds no rules of its own.
 package fogispubsub

@@ -49,7 +49,7 @@ type Options struct {
 	// Redis.
 	OutputLimit int
 
-	// Logger is told of the start and of clients that are disconnected. Nil
+	// Logger gets the start and clients that are disconnected. Nil
 	// means slog.Default().
 	Logger *slog.Logger
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // Acquire waits until no other instance of the group holds the channel, and
-// holds it. It waits out outages of Redis, told of by OnRetry, and returns an
+// holds it. It waits out outages of Redis, reports them to OnRetry, and returns an
 // [*Error] that is Refused when Redis will not let it, the context's error when
 // ctx ends. The holder that stops in order is followed within a quarter of a
 // second, one that died within ten seconds of its death. A lease that vanishes

@@ -51,7 +51,7 @@ func (l *Lease) CaughtUp() time.Time { return l.caughtUp }
 // again under this lease. Read waits for entries; an empty batch tells that the
 // stream held nothing more for the group, at least every two seconds.
 //
-// It waits out outages, told of by OnRetry, reconnects and goes on with what
+// It waits out outages, reports them to OnRetry, reconnects and goes on with what
 // an unread answer may have held. It returns ctx's error when ctx ends, which
 // ends a blocked read at once, an [*Error] with [ErrLeaseLost], or one that is
 // Refused, after which Read may be called again.

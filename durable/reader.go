@@ -61,7 +61,7 @@ type ReaderOptions struct {
 	// gap may be told twice if the process dies in between. nil is not called.
 	OnGap func(Gap)
 
-	// OnRetry is told of each failure that is followed by another attempt.
+	// OnRetry is called for each failure that is followed by another attempt.
 	// nil is not called. The callbacks are called by the goroutine that called the
 	// Reader or Lease, OnRetry also by that which renews the lease, and must
 	// not block.

@@ -84,7 +84,7 @@ func (l *Lease) begin(found look) (start string, read int64) {
 }
 
 // checkTrimmed reports entries that were trimmed before the group had read
-// them, and then has Redis count them as read, so that they are told of once.
+// them, and then has Redis count them as read, so that they are reported once.
 func (l *Lease) checkTrimmed(ctx context.Context, c *redis.Client, found look) error {
 	if found.uncounted() {
 		return nil

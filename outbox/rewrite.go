@@ -8,11 +8,11 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// The room of records that were taken away stays in bbolt's file, and so do
-// their bytes until it is used again; and every change writes the list of it.
-// So the file is made anew, under another name and then in place of the old
-// one, when as much was taken away as is left and its queues are empty or it is
-// large. Taking the last record away is that alone: it costs no more.
+// The space of removed records stays in bbolt's file, and so do their bytes until
+// it is used again; and every change writes the list of it. So the file is
+// rewritten, under another name and then in place of the old one, when as much was
+// removed as is left and its queues are empty or it is large. Removing the last
+// record is one rewrite and nothing else, so it costs no more.
 
 const (
 	freshSuffix = ".new"
@@ -47,8 +47,8 @@ func (f *File) items(but *entry) (all []item) {
 	return all
 }
 
-// dropByRewriting takes a record away by making the file anew, if that is worth
-// it and works.
+// dropByRewriting removes a record by rewriting the file, if that is worth it and
+// works.
 func (f *File) dropByRewriting(e *entry) (done bool, err error) {
 	left := f.index.waiting.bytes + f.index.aside.bytes - int64(e.size)
 	waiting := f.index.waiting.len()
@@ -67,7 +67,7 @@ func (f *File) dropByRewriting(e *entry) (done bool, err error) {
 	return true, err
 }
 
-// tidy makes a large file anew that holds little.
+// tidy rewrites a large file that holds little.
 func (f *File) tidy() {
 	left := f.index.waiting.bytes + f.index.aside.bytes
 	if f.size >= largeFile && left < f.size/8 || left == 0 && f.size > 1<<16 {

@@ -74,8 +74,8 @@ func (p *Publisher) withBudget(ctx context.Context, l *lane, typ message.Type, n
 	return context.WithDeadline(ctx, d)
 }
 
-// ended is ctx.Err, but tells of a deadline as soon as it has passed: on a
-// socket it may show before the context's timer has run.
+// ended is ctx.Err, but knows that a deadline has passed at once: a socket may end
+// by it before the context's timer has run.
 func ended(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -19,7 +19,7 @@ var (
 	// ErrDrainTimeout is wrapped by Run, and given to OnError, when messages
 	// were left unhandled because Options.DrainTimeout passed. It is also the
 	// cause of the handler's context from then on.
-	ErrDrainTimeout = errors.New("subscriber: drain timeout passed; raise Options.DrainTimeout or make the handler heed its context")
+	ErrDrainTimeout = errors.New("subscriber: drain timeout passed; raise Options.DrainTimeout or let the handler return when its context ends")
 
 	// ErrUnhandled is wrapped by Dispatch for a type without a handler.
 	ErrUnhandled = errors.New("subscriber: no handler for the message's type")

@@ -90,12 +90,12 @@ type Options struct {
 	// Disabled makes Run open no connection. Dispatch and Poll work.
 	Disabled bool
 
-	// OnGap and OnResumed are told of what [Gap] and [Resumed] describe, on
+	// OnGap and OnResumed are called for what [Gap] and [Resumed] describe, on
 	// the session's goroutine: it reads nothing until they return, so they
 	// must not block. [Subscriber.Subscribed] waits for all sessions together.
 	OnGap     func(Gap)
 	OnResumed func(Resumed)
-	// OnError is told of each message that was given up, also of those that
+	// OnError is called for each message that was given up, also for those that
 	// came by Dispatch. The lane waits until it returns; its context is that of
 	// the handler. Undecodable messages are counted and logged, but not given
 	// to it.

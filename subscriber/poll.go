@@ -68,7 +68,7 @@ type poller struct {
 	err error
 }
 
-var errSourceStuck = errors.New("subscriber: Options.Poll.Source still runs though its context has ended; make it heed its context")
+var errSourceStuck = errors.New("subscriber: Options.Poll.Source still runs though its context has ended; let it return when its context ends")
 
 // errPollPending tells of a source that has not returned from an earlier call.
 var errPollPending = errors.New("the source has not returned within a minute")

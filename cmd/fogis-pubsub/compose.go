@@ -187,7 +187,7 @@ func (c *composed) checkCommand(s *composeService, env func(string) string) {
 		c.warn("add appendonly yes to its command", "service redis may lose minutes of messages when it is killed: appendonly is not set")
 	}
 	if plainPassword.MatchString(command) {
-		c.warn("take the password from a secret, as deploy/docker-compose.yml of this project does", "the password stands in the command of service redis, where docker inspect shows it")
+		c.warn("take the password from a secret, as deploy/docker-compose.yml of this project does", "the password is in the command of service redis, where docker inspect shows it")
 	}
 }
 

@@ -7,15 +7,15 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Refresh has a cluster's client look for the slots anew after an error that
-// tells of a move. It does not wait for that.
+// Refresh makes a cluster's client look up its slots again after an error that a
+// move may cause. It does not wait for that.
 func Refresh(ctx context.Context, conn redis.UniversalClient, err error) {
 	if IsMoving(err) || IsNetwork(err) {
 		Reload(ctx, conn)
 	}
 }
 
-// Reload has a cluster's client look for the slots anew.
+// Reload makes a cluster's client look up its slots again.
 func Reload(ctx context.Context, conn redis.UniversalClient) {
 	if cluster, ok := conn.(*redis.ClusterClient); ok {
 		cluster.ReloadState(ctx)

@@ -42,7 +42,7 @@ func Check(conn redis.UniversalClient) error {
 		faults = append(faults, errors.New("the Redis client repeats a command whose answer was lost, and so doubles it; set MaxRetries: -1, on a cluster MaxRedirects: -1 too"))
 	}
 	if !deadlines {
-		faults = append(faults, errors.New("the Redis client does not heed deadlines on its connections; set ContextTimeoutEnabled: true"))
+		faults = append(faults, errors.New("the Redis client ignores deadlines on its connections; set ContextTimeoutEnabled: true"))
 	}
 	return errors.Join(faults...)
 }
