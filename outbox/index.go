@@ -44,6 +44,14 @@ type entry struct {
 	sum  uint32 // its checksum
 }
 
+// name is what tells one message from another.
+type name struct {
+	t  message.Type
+	id string
+}
+
+func (e *entry) name() name { return name{e.Type, e.ID} }
+
 // index is what is known of the records without reading the file.
 type index struct {
 	waiting shelf

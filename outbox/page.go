@@ -23,8 +23,9 @@ type pages struct {
 	size int64 // of the file
 	unit int64 // size of a page
 
-	head header
-	used map[uint64]bool // pages that were found to be in use
+	head  header
+	other *header         // the older one, if it is valid
+	used  map[uint64]bool // pages that were found to be in use
 
 	// visit, if there is one, is given each value with the names of the buckets
 	// around it. What is damaged is passed over then, and counted.
@@ -122,7 +123,9 @@ func (p *pages) readHeaders() (lame bool, err error) {
 	case second.unit != first.unit:
 		return false, damagef("its headers contradict each other")
 	case second.txid > first.txid:
-		p.head = second
+		p.head, p.other = second, &first
+	default:
+		p.other = &second
 	}
 	return false, nil
 }

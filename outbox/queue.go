@@ -36,7 +36,7 @@ func (f *File) Put(m message.Outgoing, after string) error {
 // append puts a record into its queue, as number n, and takes another away.
 func (f *File) append(r Record, old []*entry, n uint64) error {
 	e, head := newEntry(r, n)
-	if err := f.room(int64(e.size)); err != nil {
+	if err := f.room(int64(e.size), len(old) > 0); err != nil {
 		return err
 	}
 	body := r.Body
@@ -50,12 +50,13 @@ func (f *File) append(r Record, old []*entry, n uint64) error {
 	})
 }
 
-// room refuses a record of that size when there is none for it.
-func (f *File) room(size int64) error {
+// room refuses a record of that size when there is none for it. requeued tells
+// that it was set aside until now.
+func (f *File) room(size int64, requeued bool) error {
 	all := f.index.stats(nil)
 	switch {
 	case f.maxBytes < 0:
-	case all.AsideBytes > f.maxBytes:
+	case all.AsideBytes > f.maxBytes && !requeued: // which makes it less
 		return fmt.Errorf("%w: %d records that were set aside take %d bytes of %d", errAsideFull, all.Aside, all.AsideBytes, f.maxBytes)
 	case size > f.maxBytes-all.Bytes:
 		return fmt.Errorf("%w: %d messages take %d bytes of %d, this one takes %d", ErrFull, all.Len, all.Bytes, f.maxBytes, size)

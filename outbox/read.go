@@ -75,16 +75,47 @@ type reading struct {
 	entries []*entry
 	damaged int // records
 	sealed  seal
+	read    bool // no error of the system
 	unknown bool // it has a bucket that is not ours
 }
 
+// readOnce reads what the newer header leads to. What a damage hides there, the
+// other header may still have: bbolt writes over no page of the state before the
+// last change until the next one.
 func readOnce(file *os.File) (*reading, error) {
-	r := &reading{}
 	info, err := file.Stat()
 	if err != nil || info.Size() == 0 {
+		return &reading{}, err
+	}
+	p := &pages{file: file, size: info.Size()}
+	if _, err := p.readHeaders(); err != nil {
+		return &reading{}, err
+	}
+	r, err := readState(file, p, p.head)
+	if p.other == nil || err == nil || !isDamage(err) && (r.version != "" || !r.read) {
 		return r, err
 	}
-	p := &pages{file: file, size: info.Size(), used: map[uint64]bool{}, visit: r.visit}
+	// A page that both share is damaged in both: then the other header would
+	// only bring back what the last change took away.
+	before, beforeErr := readState(file, p, *p.other)
+	if beforeErr == nil && before.version != "" && !isDamage(err) {
+		// Another page lies where this program's names were.
+		r, err = before, damagef("its newest state is damaged; its last change may be undone")
+		r.txid = p.head.txid
+		return r, err
+	}
+	if beforeErr == nil || isDamage(beforeErr) && len(r.entries) == 0 {
+		if r.add(before) {
+			err = damagef("%v; its last change may be undone", err)
+		}
+	}
+	return r, err
+}
+
+// readState reads the records that a header leads to.
+func readState(file *os.File, of *pages, head header) (*reading, error) {
+	r := &reading{txid: head.txid}
+	p := &pages{file: file, size: of.size, unit: of.unit, head: head, used: map[uint64]bool{}, visit: r.visit}
 	p.seal = func(name []byte, sequence uint64) {
 		if string(name) == formatBucket {
 			r.sealed = seal(sequence)
@@ -92,16 +123,13 @@ func readOnce(file *os.File) (*reading, error) {
 			r.unknown = true
 		}
 	}
-	if _, err := p.readHeaders(); err != nil {
-		return r, err
-	}
-	r.txid = p.head.txid
 	if err := p.tree(p.head.root, bounds{}, 0); err != nil {
 		p.skipped++
 		if !isDamage(err) {
 			return r, err
 		}
 	}
+	r.read = true
 	if r.version != "" || p.skipped == 0 {
 		if err := checkVersion(r.version); err != nil && (r.version != "" || p.head.end > emptyEnd) {
 			return r, err
@@ -113,13 +141,33 @@ func readOnce(file *os.File) (*reading, error) {
 	if r.head != nil {
 		r.damaged++
 	}
-	switch missing := r.sealed.count() - len(r.entries); {
+	var found seal
+	for _, e := range r.entries {
+		found = found.turn(e.sum, 1)
+	}
+	switch missing := r.sealed.count() - found.count(); {
 	case p.skipped > 0:
 		return r, damagef("%d of its pages are damaged: what is whole was read", p.skipped)
-	case r.damaged > 0 || missing != 0:
-		return r, damagef("%d of its records are damaged: what is whole was read", max(r.damaged, missing))
+	case r.damaged > 0 || found != r.sealed: // a page of before has as many, but others
+		return r, damagef("%d of its records are damaged: what is whole was read", max(r.damaged, missing, 1))
 	}
 	return r, nil
+}
+
+// add takes what another state has and this one has not, and tells whether that
+// was anything.
+func (r *reading) add(before *reading) (added bool) {
+	known := map[name]bool{}
+	for _, e := range r.entries {
+		known[e.name()] = true
+	}
+	for _, e := range before.entries {
+		if !known[e.name()] {
+			r.entries = append(r.entries, e)
+			added = true
+		}
+	}
+	return added
 }
 
 // emptyEnd is where the pages of a database end that was never used.

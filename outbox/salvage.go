@@ -11,7 +11,7 @@ import (
 // Salvaged says what [File.Salvage] did.
 type Salvaged struct {
 	Records int // put back
-	Doubles int // not put back, because the outbox has their ID
+	Doubles int // not put back, because the outbox has their ID, or the file has it twice
 	// Name is where the file lies now: ".salvaged-" stands for ".set-aside-".
 	// It holds personal data still; delete it when nobody needs it any more.
 	Name string
@@ -47,13 +47,16 @@ func (f *File) Salvage(path string) (done Salvaged, err error) {
 		}
 		done.Damage = err
 		var items []item
+		known := map[name]bool{}
 		for _, e := range found {
 			switch {
 			case e.State == Damaged:
 				done.Damage = errors.Join(done.Damage, fmt.Errorf("message %s: %w", e.ID, ErrDamaged))
-			case f.index.find(Waiting, e.Type, e.ID) != nil, f.index.find(SetAside, e.Type, e.ID) != nil:
+			case f.index.find(Waiting, e.Type, e.ID) != nil, f.index.find(SetAside, e.Type, e.ID) != nil,
+				known[e.name()]: // damaged pages can show a record where it was before, too
 				done.Doubles++
 			default:
+				known[e.name()] = true
 				items = append(items, item{Record: e.Record})
 			}
 		}

@@ -175,7 +175,7 @@ func TestFile_Put_isRefusedWhileTooMuchIsSetAside(t *testing.T) {
 	err := f.Put(outgoing(updates, 1), "")
 	require.ErrorIs(t, failure(t, err), outbox.ErrFull)
 	require.Contains(t, err.Error(), "requeue or discard")
-	require.NoError(t, f.Discard(updates, id(19)))
+	require.NoError(t, f.Requeue(updates, id(19)), "that is the cure")
 	put(t, f, updates, 1)
 }
 
