@@ -36,6 +36,14 @@ type copies struct {
 	mu     sync.Mutex
 	next   *message.Outgoing
 	cancel context.CancelFunc // ends the one that is posted now
+	last   posted
+}
+
+// posted is a copy that was posted, and what the fallback said.
+type posted struct {
+	id      string
+	outcome FallbackOutcome
+	err     error
 }
 
 func newCopies() *copies { return &copies{token: make(chan struct{}, 1)} }
@@ -70,6 +78,28 @@ func (c *copies) begin(ctx context.Context) (m *message.Outgoing, bounded contex
 		return nil, nil, nil
 	}
 	return m, bounded, done
+}
+
+func (c *copies) note(p posted) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = p
+}
+
+// outcome is what became of a copy for which a Publish had the time of ctx, since Run
+// does not run. The one before it may have had all of that, and nobody would post it
+// then: it is taken back. It is still pending if somebody posts it now, or a newer one.
+func (c *copies) outcome(ctx context.Context, id string) (FallbackOutcome, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.next != nil && c.next.ID == id:
+		c.next = nil
+		return FallbackFailed, context.Cause(ctx)
+	case c.last.id == id:
+		return c.last.outcome, c.last.err
+	}
+	return FallbackPending, nil
 }
 
 // stop gives up the copy that waits and the one that is being posted, because a
@@ -137,18 +167,18 @@ func (p *Publisher) postCopies(ctx context.Context) {
 	}
 }
 
-// postCopy posts the copy that waits, if there is one, and returns its ID.
-func (p *Publisher) postCopy(ctx context.Context, l *lane) (id string, outcome FallbackOutcome, err error) {
+// postCopy posts the copy that waits, if there is one.
+func (p *Publisher) postCopy(ctx context.Context, l *lane) {
 	m, ctx, done := l.copies.begin(ctx)
 	if m == nil {
-		return "", FallbackNone, nil
+		return
 	}
 	defer done()
-	outcome, err = p.notify(ctx, *m)
+	outcome, err := p.notify(ctx, *m)
+	l.copies.note(posted{m.ID, outcome, err})
 	if !gaveUp(ctx) {
 		p.logFallback(ctx, err)
 	}
-	return m.ID, outcome, err
 }
 
 // gaveUp reports that a context ended for a reason that says nothing about the

@@ -3,6 +3,7 @@ package publisher_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,6 +98,52 @@ func TestPublisher_Publish_hungReceiver_withoutRun_leavesTheLaneFree(t *testing.
 			require.NoError(t, <-done)
 		}
 	})
+}
+
+// Without Run no receipt says that a copy is pending which nobody posts: one that waited
+// in vain has failed, one that another Publish posted has that one's outcome.
+func TestPublisher_Publish_withoutRun_noCopyIsLeft(t *testing.T) {
+	t.Parallel()
+	for name, takes := range map[string]time.Duration{"hung": 0, "slow": time.Second} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				k, fallback := newKeeper(t), &recorder{}
+				fallback.take = func(ctx context.Context) error {
+					if takes > 0 {
+						time.Sleep(takes)
+						return nil
+					}
+					<-ctx.Done()
+					time.Sleep(time.Second) // it does not heed its context at once
+					return ctx.Err()
+				}
+				p := newPublisher(t, k.client(t), publisher.Options{Durable: kept, Fallback: fallback})
+				receipts := make(map[string]publisher.Receipt)
+				var mu sync.Mutex
+				var all sync.WaitGroup
+				for _, name := range names(1, 3) {
+					all.Go(func() {
+						receipt, _ := p.Publish(context.Background(), update(name))
+						mu.Lock()
+						defer mu.Unlock()
+						receipts[name] = receipt
+					})
+					synctest.Wait()
+				}
+				all.Wait()
+				require.Equal(t, publisher.FallbackPending, receipts["2"].Fallback, "the newer one took its place")
+				if takes > 0 {
+					require.Equal(t, []string{"1", "3"}, fallback.names(t))
+					require.Equal(t, publisher.FallbackAccepted, receipts["3"].Fallback)
+					return
+				}
+				require.Equal(t, publisher.FallbackFailed, receipts["3"].Fallback)
+				require.ErrorContains(t, receipts["3"].FallbackErr, "too long")
+				require.Len(t, fallback.at, 1)
+			})
+		})
+	}
 }
 
 // A fallback that heeds no context keeps a newer message from being posted beside

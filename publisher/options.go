@@ -108,6 +108,16 @@ type publishOptions struct {
 	unknown  bool // an earlier attempt may have delivered it
 }
 
+// failed is an error of a message that nothing was done with by this call, so that a
+// [Retry] of it is one of the earlier attempt.
+func (o publishOptions) failed(e Error) *Error {
+	if e.ID == "" {
+		e.ID = o.id
+	}
+	e.Unknown, e.mark = o.unknown, o.mark
+	return &e
+}
+
 type withID string
 
 func (id withID) apply(publishOptions) publishOptions {
@@ -123,7 +133,7 @@ func WithID(id string) PublishOption { return withID(id) }
 type retry struct{ err *Error }
 
 func (r retry) apply(o publishOptions) publishOptions {
-	if r.err == nil {
+	if r.err == nil || r.err.ID == "" {
 		return o
 	}
 	return publishOptions{id: r.err.ID, mark: r.err.mark, unknown: r.err.Unknown}

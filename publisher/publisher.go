@@ -144,17 +144,17 @@ func (p *Publisher) Publish(ctx context.Context, payload message.Payload, opts .
 		o = opt.apply(o)
 	}
 	if isNil(payload) {
-		return Receipt{}, p.refuse(&Error{Err: fmt.Errorf("%w: the payload is nil", message.ErrInvalid)})
+		return Receipt{}, p.refuse(o.failed(Error{Err: fmt.Errorf("%w: the payload is nil", message.ErrInvalid)}))
 	}
 	typ := payload.MessageType()
 	switch payload.(type) {
 	case *message.MatchUpdates, *message.ProcessingStatus, *message.SystemAlert:
 		// Only the value has the form of the services.
-		return Receipt{}, p.refuse(&Error{Type: typ, Err: fmt.Errorf("%w: the payload is a pointer; give the value", message.ErrInvalid)})
+		return Receipt{}, p.refuse(o.failed(Error{Type: typ, Err: fmt.Errorf("%w: the payload is a pointer; give the value", message.ErrInvalid)}))
 	}
 	l := p.lanes[typ]
 	if l == nil {
-		return Receipt{}, p.refuse(&Error{Type: typ, Err: fmt.Errorf("%w: the type has no channel; name one in Options.Channels", message.ErrInvalid)})
+		return Receipt{}, p.refuse(o.failed(Error{Type: typ, Err: fmt.Errorf("%w: the type has no channel; name one in Options.Channels", message.ErrInvalid)}))
 	}
 	if p.opts.Disabled && !p.hasFallback(typ) {
 		return p.discard(l, payload, o.id, start)
@@ -164,7 +164,7 @@ func (p *Publisher) Publish(ctx context.Context, payload message.Payload, opts .
 	waited, err := l.lock(ctx)
 	if err != nil {
 		p.count("", redisPart{}, start)
-		return Receipt{}, &Error{ID: o.id, Type: typ, Channel: l.channel, Unknown: o.unknown, Err: err, mark: o.mark}
+		return Receipt{}, o.failed(Error{Type: typ, Channel: l.channel, Err: err})
 	}
 	unlock := sync.OnceFunc(l.unlock)
 	defer unlock()
@@ -184,7 +184,7 @@ func (p *Publisher) Publish(ctx context.Context, payload message.Payload, opts .
 		Stream:    p.streams.on(),
 	}, payload, p.opts.MaxMessageBytes)
 	if err != nil {
-		return Receipt{}, p.refuse(&Error{ID: id, Type: typ, Channel: l.channel, Err: err})
+		return Receipt{}, p.refuse(o.failed(Error{ID: id, Type: typ, Channel: l.channel, Err: err}))
 	}
 	m := parcel{Outgoing: message.Outgoing{ID: id, Type: typ, Body: body}, mark: o.mark, tried: o.unknown && o.mark != ""}
 	d := p.deliver(ctx, l, &m, now)
@@ -215,8 +215,9 @@ func (p *Publisher) Publish(ctx context.Context, payload message.Payload, opts .
 	if d.fallback == FallbackPending && p.running.Load() == 0 {
 		unlock()
 		bounded, cancel := context.WithTimeoutCause(ctx, copyBudget, errSlow)
-		if posted, outcome, err := p.postCopy(bounded, l); posted == id {
-			d.posted(outcome, err)
+		p.postCopy(bounded, l)
+		if p.running.Load() == 0 {
+			d.posted(l.copies.outcome(bounded, id))
 		}
 		cancel()
 		end = time.Now()

@@ -18,7 +18,10 @@ import (
 // A caller may give the error of the last attempt whatever it is.
 func TestRetry_noError_leavesTheOtherOptions(t *testing.T) {
 	t.Parallel()
-	for _, none := range []error{nil, errors.New("of something else"), (*publisher.Error)(nil)} {
+	for _, none := range []error{
+		nil, errors.New("of something else"), (*publisher.Error)(nil),
+		&publisher.Error{Outbox: errors.New("not opened")}, // of a message that has no ID yet
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			p := newPublisher(t, newServer().client(t), publisher.Options{})
 			receipt, err := p.Publish(t.Context(), update("1"), publisher.WithID("own"), publisher.Retry(none))
@@ -40,6 +43,35 @@ func TestRetry_andWithID_theLastOneCounts(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "own", receipt.ID)
 	})
+}
+
+// A Retry that was refused before anything was sent is still one of the first attempt.
+func TestRetry_refused_isStillARetry(t *testing.T) {
+	t.Parallel()
+	for name, bad := range map[string]message.Payload{
+		"nil": nil, "a pointer": &message.MatchUpdates{}, "no channel": blob{"x"}, "invalid": status(""),
+		"too large": long("1", message.DefaultMaxBytes),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := newKeeper(t)
+				p := newPublisher(t, k.client(t), publisher.Options{Durable: kept, MaxRetries: -1})
+				_, err := p.Publish(t.Context(), update("0"))
+				require.NoError(t, err)
+				k.lose(1)
+				_, err = p.Publish(t.Context(), update("1"))
+				first := failure(t, err)
+				require.True(t, first.Unknown)
+				_, err = p.Publish(t.Context(), bad, publisher.Retry(err))
+				require.ErrorIs(t, err, message.ErrInvalid)
+				require.Equal(t, first.ID, failure(t, err).ID)
+				time.Sleep(2 * time.Second)
+				_, err = p.Publish(t.Context(), update("1"), publisher.Retry(err))
+				require.NoError(t, err)
+				require.Equal(t, names(0, 1), k.kept(t))
+			})
+		})
+	}
 }
 
 // Redis kept the message and its answer was lost: sent again with the error it is
