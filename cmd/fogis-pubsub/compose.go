@@ -39,7 +39,7 @@ type composed struct {
 	// password is the contents of the secret, "" when there is none.
 	password string
 	// secrets are what no text may show: the contents of all secrets of the file,
-	// and the settings of all its services that are named like one.
+	// and the settings and options of all its services that are named like one.
 	secrets []string
 }
 
@@ -63,11 +63,13 @@ type composeFile struct {
 }
 
 type composeSecret struct {
-	File string `yaml:"file"`
+	File        string `yaml:"file"`
+	Environment string `yaml:"environment"`
 }
 
 type composeService struct {
 	Environment   any    `yaml:"environment"`
+	EnvFile       any    `yaml:"env_file"`
 	Image         string `yaml:"image"`
 	Build         any    `yaml:"build"`
 	ContainerName string `yaml:"container_name"`

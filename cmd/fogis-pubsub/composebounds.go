@@ -31,6 +31,26 @@ func fits(n *yaml.Node, room *int, depth int) bool {
 
 var secretName = regexp.MustCompile(`(?i)pass|secret|token|key|auth|credential|pwd`)
 
+// secretOption is an option of a command that is named like a secret, and its value.
+var secretOption = regexp.MustCompile(`(?i)(?:^|[\s"'])(?:-a|-*[\w-]*(?:pass|secret|token|key|auth|credential|pwd)[\w-]*)[\s"'=]+([^\s"']+)`)
+
+// envFiles are the paths of env_file, in each of its forms.
+func envFiles(v any) (paths []string) {
+	list, ok := v.([]any)
+	if !ok {
+		list = []any{v}
+	}
+	for _, one := range list {
+		if long, ok := one.(map[string]any); ok {
+			one = long["path"]
+		}
+		if path, ok := one.(string); ok {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
 // collectSecrets notes what no text may show.
 func (c *composed) collectSecrets(file *composeFile, dir string, env func(string) string) {
 	note := func(value string) {
@@ -40,12 +60,26 @@ func (c *composed) collectSecrets(file *composeFile, dir string, env func(string
 			}
 		}
 	}
-	for _, secret := range file.Secrets {
-		path := expand(secret.File, env)
-		if path != "" && !filepath.IsAbs(path) {
+	beside := func(path string) string {
+		if path = expand(path, env); path != "" && !filepath.IsAbs(path) {
 			path = filepath.Join(dir, path)
 		}
-		if data, err := readBounded(path); err == nil {
+		return path
+	}
+	variables := func(path string) {
+		data, _ := readBounded(beside(path)) // one that is missing holds none
+		for line := range strings.Lines(string(data)) {
+			if name, value, _ := strings.Cut(strings.TrimSpace(line), "="); secretName.MatchString(name) {
+				note(strings.Trim(strings.TrimSpace(value), `"'`))
+			}
+		}
+	}
+	variables(".env")
+	for _, secret := range file.Secrets {
+		if secret.Environment != "" {
+			note(env(secret.Environment))
+		}
+		if data, err := readBounded(beside(secret.File)); err == nil {
 			for line := range strings.Lines(string(data)) {
 				note(strings.TrimSpace(line))
 			}
@@ -54,6 +88,14 @@ func (c *composed) collectSecrets(file *composeFile, dir string, env func(string
 	for _, service := range file.Services {
 		if service == nil {
 			continue
+		}
+		for _, path := range envFiles(service.EnvFile) {
+			variables(path)
+		}
+		for _, command := range []any{service.Entrypoint, service.Command} {
+			for _, found := range secretOption.FindAllStringSubmatch(words(command), -1) {
+				note(found[1])
+			}
 		}
 		switch variables := service.Environment.(type) {
 		case map[string]any:
