@@ -70,7 +70,7 @@ func (o *outcome) ok(body []byte) {
 	case len(body) > maxBody:
 		o.reason = fmt.Sprintf("the answer is longer than %d bytes, so it was not read; the request may have been handled", maxBody)
 	default:
-		o.reason = `the answer does not say "success":true, so nothing was accepted; FOGIS_FALLBACK_URL must lead to /manual-sync (/sync takes no matches)`
+		o.reason = `the answer does not say "success":true, so nothing counts as accepted; FOGIS_FALLBACK_URL must lead to /manual-sync (/sync takes no matches), or to a receiver that answers {"success":true}`
 	}
 }
 

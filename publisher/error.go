@@ -81,7 +81,11 @@ func (e *Error) Error() string {
 	if e.Fallback != nil {
 		part("fallback: " + e.Fallback.Error())
 	} else if len(e.Redis) > 0 && e.Err == nil && e.Outbox == nil {
-		part("no fallback for this type")
+		if e.Type == message.TypeMatchUpdates {
+			part("no fallback is set: FOGIS_FALLBACK_URL, or Options.Fallback")
+		} else {
+			part("no fallback for this type")
+		}
 	}
 	if e.Outbox != nil {
 		part(e.Outbox.Error())

@@ -295,6 +295,9 @@ func (r *run) reportGap(g Gap) {
 		// looks the same, which is why it is a gap.
 		level, text = slog.LevelInfo, "group begins with an empty stream"
 	}
+	if g.Stream.Channel == "" && r.durableState() == DurableOn {
+		text = "messages that are in no stream may have been lost"
+	}
 	r.s.logs.line(r.handlers, r.s.logs.gap, level, text, attrs...)
 	if r.opts.OnGap != nil {
 		r.callback("OnGap", func() { r.opts.OnGap(g) })

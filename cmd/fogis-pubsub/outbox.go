@@ -5,9 +5,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/PitchConnect/fogispubsub"
@@ -155,7 +155,7 @@ func (c *command) asideEach(file *outbox.File, verb string, ids []string) error 
 		done++
 	}
 	for id := range left {
-		failed = errors.Join(failed, fmt.Errorf("no message %q was set aside: %w; outbox list --aside has the IDs", id, fs.ErrNotExist))
+		failed = errors.Join(failed, fmt.Errorf("message %q is not set aside, it may wait or not be there: outbox list --aside has the IDs", id))
 	}
 	if damaged > 0 {
 		fmt.Fprintf(c.stderr, "%d damaged records stay set aside: look at them with outbox show, then discard them\n", damaged)
@@ -216,7 +216,11 @@ func (c *command) drain(ctx context.Context, opts fogispubsub.Options, file *out
 		fmt.Fprintf(c.stderr, "%d messages are set aside: outbox list --aside says why\n", left.Aside)
 	}
 	if left.Len > 0 {
-		return fmt.Errorf("%d messages are left in the outbox (%v): no route took them; outbox list shows them, --verbose what each route answers", left.Len, file.Types())
+		var types []string
+		for _, t := range file.Types() {
+			types = append(types, string(t))
+		}
+		return fmt.Errorf("%d messages are left in the outbox (%s): no route took them; outbox list shows them, --verbose what each route answers", left.Len, strings.Join(types, ", "))
 	}
 	return nil
 }

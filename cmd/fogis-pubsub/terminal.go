@@ -55,6 +55,9 @@ func obeyed(r rune) bool {
 	return r != '\n' && r != '\t' && unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
 }
 
+// usersPlace is where the user stands in the forms of a URL that errors name.
+const usersPlace = "[user:password@"
+
 var userOfURL = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#"'@]+@`)
 
 // hider hides the passwords of URLs, and every URL among the arguments as
@@ -79,6 +82,11 @@ func hider(args []string) func(string) string {
 		for _, part := range hidden {
 			text = strings.ReplaceAll(text, part, config.NewURL(part).String())
 		}
-		return userOfURL.ReplaceAllString(text, "${1}***@")
+		return userOfURL.ReplaceAllStringFunc(text, func(found string) string {
+			if strings.HasSuffix(found, "://"+usersPlace) {
+				return found
+			}
+			return userOfURL.ReplaceAllString(found, "${1}***@")
+		})
 	}
 }

@@ -125,3 +125,11 @@ func TestCompose_manyAliases_areBounded(t *testing.T) {
 	many := expand(strings.Repeat("$A", 1000), func(string) string { return value })
 	require.LessOrEqual(t, len(many), maxExpanded)
 }
+
+func TestCommand_theFormOfAURLIsNotTakenForOneWithAPassword(t *testing.T) {
+	t.Parallel()
+	p := start(t, nil, "", "check", "--redis", "http://anna:fjord@192.0.2.1")
+	require.Equal(t, exitUsage, p.wait())
+	require.Contains(t, p.stderr.String(), "want redis://[user:password@]host")
+	require.NotContains(t, p.stderr.String(), "fjord")
+}
