@@ -1,6 +1,7 @@
 package publisher_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/PitchConnect/fogispubsub/message"
 	"github.com/PitchConnect/fogispubsub/outbox"
 	"github.com/PitchConnect/fogispubsub/publisher"
 )
@@ -28,6 +30,7 @@ type routes struct {
 	k        *keeper
 	fallback *recorder
 	refuses  atomic.Bool
+	final    atomic.Bool // refuses for good
 	path     string
 	box      *outbox.File
 	p        *publisher.Publisher
@@ -35,8 +38,29 @@ type routes struct {
 	opts     publisher.Options
 	next     int
 	promised []string // names of the messages whose Publish returned nil
-	all      []string
+	mayLie   []string // names of those that a route refuses for good
+	damaged  []string
 }
+
+// Notify is the fallback's answer.
+func (r *routes) Notify(ctx context.Context, m message.Outgoing) error {
+	if r.final.Load() {
+		r.fallback.mu.Lock()
+		defer r.fallback.mu.Unlock()
+		r.mayLie = append(r.mayLie, team(m.Body))
+		return message.ErrRefused
+	}
+	return r.fallback.Notify(ctx, m)
+}
+
+// team is homeTeam for long messages.
+func team(body []byte) string {
+	_, rest, _ := bytes.Cut(body, []byte(teamKey))
+	name, _, _ := bytes.Cut(rest, []byte(`"`))
+	return string(name)
+}
+
+const teamKey = `"lag1namn":"`
 
 func (r *routes) open() {
 	var err error
@@ -53,6 +77,33 @@ func (r *routes) restart() {
 	r.open()
 }
 
+// become restarts with other settings.
+func (r *routes) become(mode string) {
+	r.opts.Disabled, r.opts.Durable = mode == "disabled", publisher.DurableOptions{}
+	if mode == "durable" {
+		r.opts.Durable = kept
+	}
+	r.restart()
+}
+
+// damage changes the bytes of the oldest record, if one waits.
+func (r *routes) damage() {
+	waiting := r.waiting()
+	if len(waiting) == 0 {
+		return
+	}
+	r.pause()
+	require.NoError(r.rt, r.box.Close())
+	file, err := os.ReadFile(r.path)
+	require.NoError(r.rt, err)
+	whole := []byte(teamKey + waiting[0] + `"`)
+	require.Contains(r.rt, string(file), string(whole))
+	file = bytes.ReplaceAll(file, whole, bytes.Replace(whole, []byte("lag1"), []byte("lag3"), 1))
+	require.NoError(r.rt, os.WriteFile(r.path, file, 0o600))
+	r.damaged = append(r.damaged, waiting[0])
+	r.open()
+}
+
 func (r *routes) pause() {
 	if r.stop != nil {
 		r.stop()
@@ -60,12 +111,22 @@ func (r *routes) pause() {
 	}
 }
 
-func (r *routes) publish() {
+func (r *routes) publish(size int) {
 	r.next++
 	name := strconv.Itoa(r.next)
-	r.all = append(r.all, name)
-	receipt, err := r.p.Publish(r.t.Context(), update(name))
+	if size > tooLong {
+		r.mayLie = append(r.mayLie, name)
+	}
+	receipt, err := r.p.Publish(r.t.Context(), long(name, size))
 	if err != nil {
+		if e, ok := errors.AsType[*publisher.Error](err); ok && e.Aside {
+			r.promised = append(r.promised, name)
+			require.Contains(r.rt, r.aside(), name)
+		}
+		return
+	}
+	if receipt.Route == publisher.RouteNone {
+		require.True(r.rt, r.opts.Disabled)
 		return
 	}
 	r.promised = append(r.promised, name)
@@ -81,28 +142,43 @@ func (r *routes) publish() {
 	}
 }
 
-func (r *routes) waiting() (names []string) {
+func (r *routes) waiting() []string { return r.records(outbox.Waiting) }
+func (r *routes) aside() []string   { return r.records(outbox.SetAside) }
+
+func (r *routes) records(state outbox.State) (names []string) {
 	for record, err := range r.box.All() {
 		require.NoError(r.rt, err)
-		names = append(names, homeTeam(r.t, record.Body))
+		if record.State == state {
+			names = append(names, team(record.Body))
+		}
 	}
 	return names
 }
 
+// tooLong is what Redis does not take in one message.
+const tooLong = 961 << 10
+
 // check is what holds between any two steps.
 func (r *routes) check(heard [][]byte) {
-	kept, posted, waiting := r.k.kept(r.t), r.fallback.names(r.t), r.waiting()
-	published := names(0, -1)
-	for _, body := range heard {
-		published = append(published, homeTeam(r.t, body))
+	kept, waiting, aside := r.k.kept(r.t), r.waiting(), r.aside()
+	var posted, published []string
+	for _, m := range r.fallback.got {
+		posted = append(posted, team(m.Body))
 	}
+	for _, body := range heard {
+		published = append(published, team(body))
+	}
+	places := slices.Concat(kept, posted, waiting, published, aside, r.damaged)
 	for _, name := range r.promised {
-		somewhere := slices.Contains(kept, name) || slices.Contains(posted, name) || slices.Contains(waiting, name) || slices.Contains(published, name)
+		somewhere := slices.Contains(places, name)
 		require.True(r.rt, somewhere, "message %s is in no place", name)
 	}
 	inOrder(r.rt, "the stream", kept)
 	inOrder(r.rt, "the fallback", posted)
 	inOrder(r.rt, "the outbox", waiting)
+	for _, name := range aside {
+		require.Contains(r.rt, r.mayLie, name, "set aside though no route refuses it for good")
+	}
 }
 
 // inOrder demands each once, in the order of publishing.
@@ -117,24 +193,30 @@ func inOrder(rt *rapid.T, where string, list []string) {
 }
 
 // Whatever becomes of Redis, its answers, the fallback and the process: a
-// message that was promised is never in no place, and the stream, the fallback
+// message that was promised, or set aside, is never in no place, and the stream, the fallback
 // and the outbox each have a message at most once and in order. When all is well
-// again the outbox empties itself, and with streams all of it is there.
+// again the outbox empties itself, by the routes that are left after a change of the
+// mode, and with streams throughout all of it is there but what lies aside. Only what
+// a route refuses for good lies aside.
 func TestPublisher_outbox_routesAreAStateMachine(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	runs := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		durable := rapid.Bool().Draw(rt, "durable")
+		required := rapid.SampledFrom([]int{0, 2}).Draw(rt, "required listeners")
 		hasFallback := rapid.Bool().Draw(rt, "has a fallback")
 		steps := rapid.SliceOfN(rapid.SampledFrom([]string{
 			"publish", "publish", "publish", "down", "up", "lose an answer", "refuse", "accept", "restart", "run", "pause", "wait", "long wait",
+			"publish too much", "refuse for good", "damage", "durable", "plain", "disabled",
 		}), 1, 25).Draw(rt, "steps")
 		runs++
 		path := filepath.Join(dir, fmt.Sprint(runs))
 		defer os.Remove(path)
 		synctest.Test(t, func(t *testing.T) {
-			r := &routes{rt: rt, t: t, k: newKeeper(t), fallback: &recorder{}, path: path, opts: publisher.Options{MaxRetries: 1}}
+			r := &routes{rt: rt, t: t, k: newKeeper(t), fallback: &recorder{}, path: path, opts: publisher.Options{MaxRetries: 1, RequireReceivers: required}}
+			r.k.setLimit(tooLong - 64<<10)
+			switched := false
 			r.fallback.take = func(context.Context) error {
 				if r.refuses.Load() {
 					return errors.New("refused")
@@ -145,14 +227,23 @@ func TestPublisher_outbox_routesAreAStateMachine(t *testing.T) {
 				r.opts.Durable = kept
 			}
 			if hasFallback {
-				r.opts.Fallback = r.fallback
+				r.opts.Fallback = r
 			}
 			heard := r.k.listener(t)
 			r.open()
 			for _, step := range steps {
 				switch step {
 				case "publish":
-					r.publish()
+					r.publish(0)
+				case "publish too much":
+					r.publish(tooLong + 1)
+				case "refuse for good":
+					r.final.Store(true)
+				case "damage":
+					r.damage()
+				case "durable", "plain", "disabled":
+					r.become(step)
+					switched = true
 				case "down":
 					r.k.setDown(true)
 				case "up":
@@ -161,6 +252,7 @@ func TestPublisher_outbox_routesAreAStateMachine(t *testing.T) {
 					r.k.lose(1)
 				case "refuse", "accept":
 					r.refuses.Store(step == "refuse")
+					r.final.Store(false)
 				case "restart":
 					r.restart()
 				case "run":
@@ -180,15 +272,21 @@ func TestPublisher_outbox_routesAreAStateMachine(t *testing.T) {
 			r.k.setDown(false)
 			r.k.lose(0)
 			r.refuses.Store(false)
+			r.final.Store(false)
+			r.k.listener(t) // all who are required
+			if r.opts.Disabled {
+				r.become("plain")
+			}
 			if r.stop == nil {
 				r.stop = run(t, r.p)
 			}
 			time.Sleep(2 * time.Minute)
 			r.check(heard())
 			require.Empty(rt, r.waiting(), "the outbox does not empty itself")
-			if durable {
+			if durable && !switched {
+				there := slices.Concat(r.k.kept(t), r.aside(), r.damaged)
 				for _, name := range r.promised {
-					require.Contains(rt, r.k.kept(t), name)
+					require.Contains(rt, there, name)
 				}
 			}
 			r.pause()
