@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/PitchConnect/fogispubsub/message"
 	"github.com/PitchConnect/fogispubsub/publisher"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -26,8 +27,9 @@ func TestPublisher_Publish_exactlyOnePlaceInOrder(t *testing.T) {
 		steps := rapid.SliceOfN(rapid.SampledFrom([]string{
 			":1\r\n", ":1\r\n", ":0\r\n", cut, "lost",
 			"-LOADING Redis is loading the dataset in memory\r\n", "-NOPERM no\r\n",
+			"-ERR Protocol error: invalid bulk length\r\n", "-MOVED 1 192.0.2.9:6379\r\n",
 		}), 0, 30).Draw(rt, "answers")
-		refusals := rapid.SliceOfN(rapid.Bool(), 0, 10).Draw(rt, "fallback refuses")
+		refusals := rapid.SliceOfN(rapid.SampledFrom([]error{nil, errors.New("503"), message.ErrRefused}), 0, 10).Draw(rt, "fallback answers")
 		pauses := rapid.SliceOfN(rapid.SampledFrom(seconds(0, 0, 0, 0.5, 1, 5)), 1, 12).Draw(rt, "pauses")
 		running := rapid.Bool().Draw(rt, "running")
 		opts := publisher.Options{
@@ -58,12 +60,9 @@ func TestPublisher_Publish_exactlyOnePlaceInOrder(t *testing.T) {
 			if len(refusals) == 0 {
 				return nil
 			}
-			refuse := refusals[0]
+			answer := refusals[0]
 			refusals = refusals[1:]
-			if refuse {
-				return errors.New("refused")
-			}
-			return nil
+			return answer
 		}
 		receipts := make([]publisher.Receipt, len(pauses))
 		errs := make([]error, len(pauses))
