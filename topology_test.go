@@ -205,8 +205,9 @@ func failovers(t *testing.T, test func(t *testing.T, url string, failover func()
 func TestClient_failover_plain(t *testing.T) {
 	failovers(t, func(t *testing.T, url string, failover func(), _ bool) {
 		r := newTraffic(t, url, nil)
+		alert := message.SystemAlert{AlertType: "test", Severity: "info"}
 		for _, p := range []message.Payload{
-			snapshot(t, 6200000, 2), message.ProcessingStatus{Status: message.StatusStarted}, message.SystemAlert{AlertType: "test", Severity: "info"},
+			snapshot(t, 6200000, 2), message.ProcessingStatus{Status: message.StatusStarted}, alert,
 		} {
 			r.publish(p)
 			receipt := r.receipt[r.sent[len(r.sent)-1]]
@@ -215,6 +216,13 @@ func TestClient_failover_plain(t *testing.T) {
 		}
 		r.stream(100, failover)
 		waitState(t, r.to, subscriber.StateSubscribed)
+		// The publisher asks for the role once a second. From then on only the new
+		// master counts, to which the listener must have moved.
+		asked := time.Now().Add(1100 * time.Millisecond)
+		wait(t, "a second in which the publisher asked for the role", func() bool {
+			r.publish(alert)
+			return time.Now().After(asked)
+		})
 		wait(t, "a delivered update", func() bool {
 			r.publish(snapshot(t, 6200000, 1))
 			return r.refused[r.sent[len(r.sent)-1]] == nil

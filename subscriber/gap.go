@@ -96,7 +96,8 @@ const (
 	CauseConnection Cause = "connection lost"
 	// CauseTimeout: nothing came for two ping intervals.
 	CauseTimeout Cause = "ping timeout"
-	// CauseNotDelivering: Redis answered PINGs but did not deliver a probe.
+	// CauseNotDelivering: Redis answered PINGs but did not deliver a probe, or
+	// publishers reach another server now, as after a failover.
 	CauseNotDelivering Cause = "not delivering"
 	// CauseRefused: Redis answered with an error.
 	CauseRefused Cause = "refused"
@@ -148,6 +149,7 @@ type Resumed struct {
 var (
 	errRestart         = errors.New("restart was asked for")
 	errNotDelivering   = errors.New("a probe did not come back")
+	errElsewhere       = errors.New("publishers reach another server than this subscription does")
 	errDispatchTimeout = errors.New("no outcome within Options.DispatchTimeout")
 	errHandshake       = errors.New("no subscription within the handshake timeout")
 	errSessionOver     = errors.New("the session is over")
@@ -163,7 +165,7 @@ func causeOf(err error) Cause {
 	switch {
 	case errors.Is(err, errRestart):
 		return CauseRestart
-	case errors.Is(err, errNotDelivering):
+	case errors.Is(err, errNotDelivering), errors.Is(err, errElsewhere):
 		return CauseNotDelivering
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return CauseTimeout

@@ -65,9 +65,7 @@ func (s *session) probeLoop() {
 func (s *session) sendProbe(payload string) bool {
 	before := s.last.Load()
 	sent := time.Now()
-	ctx, cancel := context.WithTimeout(s.ctx, s.idle)
-	err := s.publishProbe(ctx, payload)
-	cancel()
+	err := s.publishProbe(payload)
 	switch {
 	case s.ctx.Err() != nil:
 		return false
@@ -105,22 +103,55 @@ func (s *session) sendProbe(payload string) bool {
 	}
 }
 
-// publishProbe publishes a probe on a connection that leads to a master: one to a
-// replica, as after a failover, would not reach this session.
-func (s *session) publishProbe(ctx context.Context, payload string) error {
-	conn := s.k.run.s.conn
-	node, err := topology.Node(ctx, conn, s.probe.channel)
-	if err != nil {
-		return err
-	}
-	_, err = topology.Publish(ctx, node, s.probe.channel, payload)
-	if topology.IsReplica(err) { // once more, on a new connection
-		topology.Refresh(ctx, conn, err)
-		if node, err = topology.Node(ctx, conn, s.probe.channel); err == nil {
-			_, err = topology.Publish(ctx, node, s.probe.channel, payload)
+// placeLoop ends the session when publishers count it no longer. After a failover
+// in good order the server of the session lives on as a replica. What is published
+// still comes, by replication or the bus of the cluster, but the new master counts
+// nobody, so that publishers find too few receivers. Where the session was never
+// counted, as behind a proxy, that tells nothing.
+func (s *session) placeLoop() {
+	for counted := false; s.ctx.Err() == nil; sleep(s.ctx, s.k.run.opts.PingInterval, nil) {
+		n := int64(0)
+		err := s.atMaster(s.k.channels[0], func(ctx context.Context, node redis.UniversalClient) (err error) {
+			n, err = topology.Listeners(ctx, node, s.probe.channel)
+			return err
+		})
+		switch {
+		case redis.HasErrorPrefix(err, "NOPERM"):
+			return
+		case err != nil:
+		case n > 0:
+			counted = true
+		case counted:
+			s.cancel(errElsewhere)
+			return
 		}
 	}
-	return err
+}
+
+// publishProbe publishes a probe.
+func (s *session) publishProbe(payload string) error {
+	return s.atMaster(s.probe.channel, func(ctx context.Context, node redis.UniversalClient) error {
+		_, err := topology.Publish(ctx, node, s.probe.channel, payload)
+		return err
+	})
+}
+
+// atMaster asks the node of a channel, on a connection that leads to a master: a
+// replica, as after a failover, does not know what the publishers' server does.
+func (s *session) atMaster(channel string, ask func(context.Context, redis.UniversalClient) error) error {
+	ctx, cancel := context.WithTimeout(s.ctx, s.idle)
+	defer cancel()
+	conn := s.k.run.s.conn
+	for again := true; ; again = false {
+		node, err := topology.Node(ctx, conn, channel)
+		if err == nil {
+			err = ask(ctx, node)
+		}
+		if !topology.IsReplica(err) || !again {
+			return err
+		}
+		topology.Refresh(ctx, conn, err) // once more, on a new connection
+	}
 }
 
 // probeRefused notes that the Redis user may not use the probe's channel. The

@@ -100,6 +100,36 @@ func TestProbe_messagesAnswerItToo(t *testing.T) {
 	})
 }
 
+// After a failover the old server lives on as a replica, which still gets all.
+func TestProbe_publishersReachAnotherServer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var got recorder
+		b, r, e := box(t, subscriber.Options{}, got.handle)
+		time.Sleep(12 * time.Second)
+		b.hook(func(c *server.Peer, cmd string, args ...string) bool {
+			if cmd == "PUBSUB" {
+				c.WriteLen(2)
+				c.WriteBulk(args[1])
+				c.WriteInt(0)
+				return true
+			}
+			return false
+		})
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		require.Len(t, e.Gaps(), 1)
+		require.Equal(t, subscriber.CauseNotDelivering, e.Gaps()[0].Cause)
+		require.ErrorContains(t, e.Gaps()[0].Err, "another server")
+
+		// Whom publishers never counted, as behind a proxy, they need not count.
+		time.Sleep(25 * time.Second)
+		synctest.Wait()
+		require.Len(t, e.Gaps(), 1)
+		require.NoError(t, r.stop())
+	})
+}
+
 func TestProbe_cannotBePublished(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

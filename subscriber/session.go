@@ -278,6 +278,7 @@ func (s *session) startHelpers(probes bool) {
 			}
 		})
 		s.helpers.Go(s.probeLoop)
+		s.helpers.Go(s.placeLoop)
 	}
 }
 

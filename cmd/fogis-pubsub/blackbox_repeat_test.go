@@ -1,30 +1,38 @@
 package main
 
 import (
-	"fmt"
+	"bufio"
+	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/PitchConnect/fogispubsub/internal/faultnet"
 	"github.com/PitchConnect/fogispubsub/internal/realredis"
+	"github.com/PitchConnect/fogispubsub/message"
 )
 
-// looks is how often anybody has asked a server for its listeners, which a
-// publisher does before it repeats.
+// looks is how often anybody has asked a server for its listeners to match
+// updates, which a publisher does before it repeats.
 func looks(t *testing.T, server *realredis.Server) func() int {
-	client := server.Client(t)
-	return func() (n int) {
-		info, err := client.Info(t.Context(), "commandstats").Result()
-		require.NoError(t, err)
-		for text := range strings.Lines(info) {
-			if _, err := fmt.Sscanf(text, "cmdstat_pubsub|numsub:calls=%d", &n); err == nil {
-				break
+	conn, err := net.Dial("tcp", server.Addr())
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	_, err = conn.Write([]byte("MONITOR\r\n"))
+	require.NoError(t, err)
+	var n atomic.Int64
+	go func() {
+		lines := bufio.NewScanner(conn)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			if strings.Contains(strings.ToLower(lines.Text()), `"numsub" "`+message.ChannelMatchUpdates+`"`) {
+				n.Add(1)
 			}
 		}
-		return n
-	}
+	}()
+	return func() int { return int(n.Load()) }
 }
 
 // A new listener without streams gets the newest snapshot once, however many

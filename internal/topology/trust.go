@@ -126,15 +126,28 @@ func Probe(ctx context.Context, node redis.UniversalClient) error {
 // round trip. With [ErrNotMaster] the message went out at a replica, to so many
 // listeners, and the idle connections are closed.
 func Publish(ctx context.Context, node redis.UniversalClient, channel string, body any) (receivers int64, err error) {
+	return count(ctx, node, func(p redis.Pipeliner) func() (int64, error) { return p.Publish(ctx, channel, body).Result })
+}
+
+// Listeners asks how many listen to a channel at the server, and for its role as
+// Publish does.
+func Listeners(ctx context.Context, node redis.UniversalClient, channel string) (int64, error) {
+	return count(ctx, node, func(p redis.Pipeliner) func() (int64, error) {
+		counts := p.PubSubNumSub(ctx, channel)
+		return func() (int64, error) { return counts.Val()[channel], counts.Err() }
+	})
+}
+
+func count(ctx context.Context, node redis.UniversalClient, ask func(redis.Pipeliner) func() (int64, error)) (receivers int64, err error) {
 	both, giveBack := single(node)
-	published := both.Publish(ctx, channel, body)
+	counted := ask(both)
 	role := askRole(ctx, both)
 	greeted := Exec(ctx, both)
 	giveBack()
 	if greeted != nil {
 		return 0, greeted
 	}
-	if receivers, err = published.Result(); err != nil {
+	if receivers, err = counted(); err != nil {
 		return receivers, err
 	}
 	if err := role.err(); err != nil {
