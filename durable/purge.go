@@ -270,6 +270,9 @@ func (l *Lease) tellPurged(ctx context.Context) error {
 		if len(parts) == 3 {
 			if n, err := strconv.ParseInt(parts[0], 10, 64); err == nil {
 				g.Missing = n
+				if l.index >= 0 {
+					l.index += n
+				}
 			}
 			g.After, g.Before = preceding(parts[1]), following(parts[2])
 		}

@@ -17,9 +17,6 @@ const (
 	readBlock = 2 * time.Second
 	// readIdle without a byte from the server means that it is gone.
 	readIdle = readBlock + 3*time.Second
-	// readQuiet without an answer is time in which entries may have been trimmed
-	// unread: while they are read as they come, none can.
-	readQuiet = 2 * readBlock
 	// readBytes is what a batch may hold, by the mean size of the one before.
 	readBytes = 8 << 20
 
@@ -29,11 +26,17 @@ const (
 // reading is the state of Read.
 type reading struct {
 	session *session
-	count   int
+	size    int // of the next batch
 	// taken is the newest ID that was delivered when the lease began: what is
 	// pending up to it was an earlier holder's.
 	taken    string
 	surveyed bool // taken is known
+	// index is how many entries had ever been added up to counted, -1 if that is
+	// not known. It is counted here, entry by entry: what the server counts for
+	// the group others can change, and Redis 7.4 corrects it by what it has
+	// trimmed unread.
+	index    int64
+	counted  string
 	worked   bool // the last session did, so that the next may begin at once
 	pauses   backoff
 	caughtUp time.Time
@@ -112,7 +115,7 @@ func (l *Lease) read(ctx context.Context) ([]Entry, error) {
 		if err := l.survey(ctx, s.client); err != nil {
 			return nil, err
 		}
-		s.ready, s.cursor, s.looked = true, "0-0", time.Now()
+		s.ready, s.cursor = true, "0-0"
 	}
 	for {
 		for s.cursor != "" {
@@ -147,6 +150,7 @@ func (l *Lease) readPending(ctx context.Context, s *session) ([]Entry, error) {
 		return nil, nil
 	}
 	s.cursor = batch[len(batch)-1].ID
+	l.count(batch)
 	return l.take(ctx, l.fresh(batch))
 }
 
@@ -158,12 +162,12 @@ func (l *Lease) readPending(ctx context.Context, s *session) ([]Entry, error) {
 func (l *Lease) readNew(ctx context.Context, s *session) (entries []Entry, stray bool, err error) {
 	newest, sent := l.newest(), time.Now()
 	all := s.client.Pipeline()
+	begins := all.Eval(ctx, beginsText, []string{StreamKey(l.r.channel)}, newest)
 	read := all.XReadGroup(ctx, l.args(">", readBlock))
-	asked := l.count
+	asked := l.size
 	after := all.XPendingExt(ctx, &redis.XPendingExtArgs{
 		Stream: StreamKey(l.r.channel), Group: l.r.group, Start: newest, End: "+", Count: 2, Consumer: consumer,
 	})
-	first := all.Eval(ctx, firstText, []string{StreamKey(l.r.channel)})
 	if err := topology.Exec(ctx, all); err != nil {
 		return nil, false, err
 	}
@@ -175,17 +179,11 @@ func (l *Lease) readNew(ctx context.Context, s *session) (entries []Entry, stray
 	}
 	l.worked = true
 	batch := messagesOf(read.Val())
-	if len(batch) > 0 && (len(batch) >= asked || time.Since(s.looked) > readQuiet) && !beginsBefore(first, batch) {
-		if err := l.checkSkipped(ctx, s.client, s.delivered, batch); err != nil {
-			return nil, false, err
-		}
-	}
-	s.looked = time.Now()
-	if len(batch) > 0 {
-		s.delivered = batch[len(batch)-1].ID
-	}
 	if !s.swept && isStray(after.Val(), newest, batch) {
 		return nil, true, nil
+	}
+	if err := l.checkTrimmed(ctx, s.client, begins, newest, batch); err != nil {
+		return nil, false, err
 	}
 	fresh := l.fresh(batch)
 	if entries, err = l.take(ctx, fresh); err != nil {
@@ -200,17 +198,6 @@ func (l *Lease) readNew(ctx context.Context, s *session) (entries []Entry, stray
 	return entries, false, nil
 }
 
-// firstText answers with the ID of a stream's first entry, without the entry. It
-// is sent with every read, and so short that its text is.
-const firstText = `local e = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1] return e and e[1] or ''`
-
-// beginsBefore tells that the stream begins before a batch, so that nothing
-// before the batch was trimmed unread.
-func beginsBefore(first *redis.Cmd, batch []redis.XMessage) bool {
-	id, err := first.Text()
-	return err == nil && id != "" && newer(batch[0].ID, id)
-}
-
 // isStray tells whether the first of the pending entries from newest on, newest
 // itself aside, is another one than the first of a batch.
 func isStray(pending []redis.XPendingExt, newest string, batch []redis.XMessage) bool {
@@ -223,12 +210,12 @@ func isStray(pending []redis.XPendingExt, newest string, batch []redis.XMessage)
 }
 
 func (l *Lease) args(from string, block time.Duration) *redis.XReadGroupArgs {
-	if l.count == 0 {
-		l.count = firstBatch
+	if l.size == 0 {
+		l.size = firstBatch
 	}
 	return &redis.XReadGroupArgs{
 		Group: l.r.group, Consumer: consumer, Streams: []string{StreamKey(l.r.channel), from},
-		Count: int64(l.count), Block: block,
+		Count: int64(l.size), Block: block,
 	}
 }
 
@@ -263,7 +250,7 @@ func (l *Lease) take(ctx context.Context, batch []redis.XMessage) ([]Entry, erro
 			most = maxBatch
 		}
 	}
-	l.count = nextBatch(readBytes, most, len(entries), size, l.count)
+	l.size = nextBatch(readBytes, most, len(entries), size, l.size)
 	if len(gone) > 0 {
 		l.r.report(Gap{Cause: CausePendingTrimmed, Missing: int64(len(gone)), After: "", IDs: gone})
 	}

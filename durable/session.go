@@ -19,10 +19,6 @@ type session struct {
 	// cursor is the last pending entry read; "" when all have been.
 	cursor string
 	swept  bool // the pending ones have been read for strays just now
-	// looked is when it was last known what the stream had for the group, and
-	// delivered the newest entry that it had read by then, as far as known.
-	looked    time.Time
-	delivered string
 }
 
 // connect opens the session. Its connection ends with the lease, with ctx while

@@ -27,7 +27,8 @@ func (l *Lease) survey(ctx context.Context, c *redis.Client) error {
 	if err != nil {
 		return err
 	}
-	if !found.group {
+	anew := !found.group
+	if anew {
 		start, read := l.begin(found)
 		if found, err = l.makeGroup(ctx, c, start, read); err != nil {
 			return err
@@ -37,13 +38,20 @@ func (l *Lease) survey(ctx context.Context, c *redis.Client) error {
 			return err
 		}
 	}
-	if !l.surveyed {
+	other := newer(l.newest(), found.last) // another stream, whose IDs begin below
+	if !l.surveyed || other || anew && newer(found.delivered, l.counted) {
+		if err := l.countFrom(ctx, c, found); err != nil {
+			return err
+		}
+	}
+	began := !l.surveyed
+	if began {
 		l.surveyed, l.taken = true, found.delivered
 		l.mu.Lock()
 		l.handled = found.handled
 		l.mu.Unlock()
 	}
-	if newer(l.newest(), found.last) { // another stream, whose IDs begin below
+	if other {
 		l.mu.Lock()
 		l.taken, l.waiting.newest = found.delivered, ""
 		l.mu.Unlock()
@@ -53,7 +61,11 @@ func (l *Lease) survey(ctx context.Context, c *redis.Client) error {
 		floor = found.delivered
 	}
 	l.r.reached(floor)
-	return l.checkTrimmed(ctx, c, found)
+	if !began {
+		return nil
+	}
+	begins := c.Eval(ctx, beginsText, []string{StreamKey(l.r.channel)}, l.taken)
+	return l.checkTrimmed(ctx, c, begins, l.taken, nil)
 }
 
 // begin decides where a group begins that is not there, and reports it. read is
@@ -83,62 +95,105 @@ func (l *Lease) begin(found look) (start string, read int64) {
 	return floor, -1
 }
 
-// checkTrimmed reports entries that were trimmed before the group had read
-// them, and then has Redis count them as read, so that they are reported once.
-func (l *Lease) checkTrimmed(ctx context.Context, c *redis.Client, found look) error {
-	if found.uncounted() {
-		return nil
-	}
-	if found.delivered == found.last && found.read != found.added && (found.pending == 0 || found.trimmed() == 0) {
+// countFrom begins to count at the newest entry that was delivered to the group.
+// What the server counts for the group is believed here alone: nobody has read
+// since it was right.
+func (l *Lease) countFrom(ctx context.Context, c *redis.Client, found look) error {
+	l.index, l.counted = found.read, found.delivered
+	switch {
+	case found.added < 0:
+		l.index = -1
+	case found.delivered == found.last && found.read != found.added && (found.pending == 0 || found.added == found.length):
 		// Redis 7 forgets what was read when it loads its file.
-		return l.correct(ctx, c, found, found.added)
+		l.index = found.added
+		return l.correct(ctx, c, found.delivered)
 	}
-	if !newer(found.last, found.delivered) || found.first != "" && !newer(found.first, found.delivered) {
-		return nil
-	}
-	return l.reportTrimmed(ctx, c, found, found.delivered, 0)
+	return nil
 }
 
-// checkSkipped does the same after a batch of new entries: those before it may
-// have been trimmed while the session waited, for room in a lane or for the
-// network. Nothing was as long as the stream begins before the batch.
-func (l *Lease) checkSkipped(ctx context.Context, c *redis.Client, before string, batch []redis.XMessage) error {
-	found, err := l.look(ctx, c)
+// count counts entries that were delivered to this lease, once.
+func (l *Lease) count(batch []redis.XMessage) {
+	for i := range batch {
+		if !newer(batch[i].ID, l.counted) {
+			continue
+		}
+		l.counted = batch[i].ID
+		if l.index >= 0 {
+			l.index++
+		}
+	}
+}
+
+// checkTrimmed counts a batch of new entries, and reports those that were removed
+// unread before it. begins is the answer to beginsText, asked just before the
+// read: afterwards nobody can tell. newest was the newest entry delivered by then.
+// What is removed between the question and the read shows at the next one.
+func (l *Lease) checkTrimmed(ctx context.Context, c *redis.Client, begins *redis.Cmd, newest string, batch []redis.XMessage) error {
+	answer, err := begins.Slice()
 	if err != nil {
 		return err
 	}
-	if found.uncounted() || found.first != "" && newer(batch[0].ID, found.first) || found.delivered != batch[len(batch)-1].ID {
+	if len(answer) == 0 { // it begins before what is read next
+		l.count(batch)
 		return nil
 	}
-	kept := 0 // entries of the batch that are still there
-	for _, m := range batch {
-		if !newer(found.first, m.ID) && found.first != "" {
-			kept++
+	if len(answer) != 4 {
+		return errAnswer
+	}
+	first, ok1 := answer[0].(string)
+	last, ok2 := answer[1].(string)
+	length, ok3 := answer[2].(int64)
+	added, ok4 := answer[3].(int64)
+	if !ok1 || !ok2 || !ok3 || !ok4 {
+		return errAnswer
+	}
+	// All that came up to newest is gone, and what is missing.
+	removed := added - length
+	if removed > l.index && l.index >= 0 { // a purge tells of its part itself
+		if err := l.tellPurged(ctx); err != nil {
+			return err
 		}
 	}
-	return l.reportTrimmed(ctx, c, found, before, kept)
-}
-
-// reportTrimmed compares the number of entries trimmed with that of those that
-// the group had read of them. kept are read and not trimmed.
-func (l *Lease) reportTrimmed(ctx context.Context, c *redis.Client, found look, after string, kept int) error {
-	missing := found.trimmed() - (found.read - int64(kept))
-	if missing <= 0 {
+	if added < 0 || removed == l.index {
+		l.count(batch)
 		return nil
 	}
-	l.r.report(Gap{Cause: CauseTrimmed, Missing: missing, After: after, Before: found.first})
-	return l.correct(ctx, c, found, found.read+missing)
+	if newer(last, newest) {
+		g := Gap{Cause: CauseTrimmed, Missing: removed - l.index, After: newest, Before: first}
+		if l.index < 0 || g.Missing < 0 { // others have changed the server's count
+			g.Missing = -1
+		}
+		l.r.report(g)
+	}
+	l.count(batch)
+	l.index = removed + int64(len(batch))
+	delivered := newest
+	if len(batch) > 0 {
+		delivered = batch[len(batch)-1].ID
+	}
+	return l.correct(ctx, c, delivered)
 }
 
-func (l *Lease) correct(ctx context.Context, c *redis.Client, found look, read int64) error {
-	return done(correctScript.number(ctx, c, l.keys(), l.token, l.r.group, found.delivered, read).Result())
+// correct has the server count for the group what was counted here, for those
+// that look at it and for the next holder.
+func (l *Lease) correct(ctx context.Context, c *redis.Client, delivered string) error {
+	return done(correctScript.number(ctx, c, l.keys(), l.token, l.r.group, delivered, l.index).Result())
 }
 
-// uncounted tells that the server does not count what was added and read.
-func (f *look) uncounted() bool { return f.added < 0 || f.read < 0 }
-
-// trimmed is how many entries the stream has lost.
-func (f *look) trimmed() int64 { return f.added - f.length }
+// beginsText answers with nothing if the stream begins before what is read next,
+// else with its first ID, its last, its length and how many were ever added, -1
+// if the server does not say. It is sent with every read, and so short that its
+// text is.
+const beginsText = `local e = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+if e then
+  local ms, n = string.match(e[1], '^(%d+)-(%d+)$')
+  local oms, on = string.match(ARGV[1], '^(%d+)-(%d+)$')
+  ms, n, oms, on = tonumber(ms), tonumber(n), tonumber(oms or 0), tonumber(on or 0)
+  if ms < oms or ms == oms and n <= on then return {} end
+elseif redis.call('EXISTS', KEYS[1]) == 0 then return {} end
+local list, info = redis.call('XINFO', 'STREAM', KEYS[1]), {}
+for i = 1, #list, 2 do info[list[i]] = list[i + 1] end
+return {e and e[1] or '', info['last-generated-id'] or '', info['length'], info['entries-added'] or -1}`
 
 func (l *Lease) keys() []string {
 	return []string{leaseKey(l.r.channel, l.r.group), StreamKey(l.r.channel), triesKey(l.r.channel, l.r.group)}
@@ -177,9 +232,11 @@ func (l *Lease) makeGroup(ctx context.Context, c *redis.Client, start string, re
 }
 
 // lookScript creates a missing group at ARGV[3], if that is set, and answers with
-// a look. ARGV[4] is how many entries count as read, negative: those trimmed so
-// far. Servers that do not count the entries added take no ENTRIESREAD either.
-var lookScript = newScript(underLease + `
+// a look. ARGV[4] is how many entries count as read, negative: all that came up to
+// there. Where Redis has given up counting what the group has read, as after XDEL,
+// they are counted here, unless all of them are gone. Servers that do not count the
+// entries added take no ENTRIESREAD either.
+var lookScript = newScript(underLease + newerID + `
 local function map(list)
   local m = {}
   for i = 1, #list, 2 do m[list[i]] = list[i + 1] end
@@ -197,17 +254,30 @@ local function survey()
   end
 end
 survey()
+local function upTo(id)
+  local n, from = stream['entries-added'] - stream['length'], '-'
+  while id ~= '0' do
+    local entries = redis.call('XRANGE', KEYS[2], from, id, 'COUNT', 10)
+    n = n + #entries
+    if #entries < 10 then break end
+    from = '(' .. entries[10][1]
+  end
+  return n
+end
 if not group and ARGV[3] ~= '' then
-  local added = stream['entries-added'] or 0
-  if stream['entries-added'] and ARGV[3] == '0' then
-    redis.call('XGROUP', 'CREATE', KEYS[2], ARGV[2], '0', 'MKSTREAM', 'ENTRIESREAD', added - stream['length'])
-  elseif stream['entries-added'] and tonumber(ARGV[4]) >= 0 then
-    redis.call('XGROUP', 'CREATE', KEYS[2], ARGV[2], ARGV[3], 'MKSTREAM', 'ENTRIESREAD', ARGV[4])
-  else
+  if redis.call('EXISTS', KEYS[2]) == 0 then
     redis.call('XGROUP', 'CREATE', KEYS[2], ARGV[2], ARGV[3], 'MKSTREAM')
+  elseif not stream['entries-added'] then
+    redis.call('XGROUP', 'CREATE', KEYS[2], ARGV[2], ARGV[3])
+  else
+    local read = tonumber(ARGV[4])
+    if read < 0 then read = upTo(ARGV[3]) end
+    redis.call('XGROUP', 'CREATE', KEYS[2], ARGV[2], ARGV[3], 'ENTRIESREAD', read)
   end
   survey()
   redis.call('HSET', KEYS[3], 'settled', group['last-delivered-id'])
+elseif group and not group['entries-read'] and stream['entries-added'] and first ~= '' and not newer(first, group['last-delivered-id']) then
+  group['entries-read'] = upTo(group['last-delivered-id'])
 end
 local g = group or {}
 return {

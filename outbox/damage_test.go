@@ -418,3 +418,59 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// A record that becomes damaged while the file is open keeps no other from being
+// compacted, or put back from a file that was set aside.
+func TestFile_recordDamagedSinceOpen_isSetAsideByARewrite(t *testing.T) {
+	t.Parallel()
+	for name, rewrite := range map[string]func(t *testing.T, f *outbox.File) (more int){
+		"compact": func(t *testing.T, f *outbox.File) int {
+			require.NoError(t, f.Compact())
+			return 0
+		},
+		"salvage": func(t *testing.T, f *outbox.File) int {
+			path := newPath(t)
+			old := open(t, path)
+			put(t, old, updates, 20)
+			require.NoError(t, old.Close())
+			done, err := f.Salvage(path)
+			require.NoError(t, err)
+			require.Equal(t, 1, done.Records)
+			return 1
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := newPath(t)
+			f := open(t, path)
+			for n := range 4 {
+				put(t, f, updates, n)
+			}
+			image, err := os.ReadFile(path)
+			require.NoError(t, err)
+			change, err := os.OpenFile(path, os.O_WRONLY, 0)
+			require.NoError(t, err)
+			part := body(2)[:30]
+			for at := 0; ; at++ { // also in pages that are free now
+				next := bytes.Index(image[at:], part)
+				if next < 0 {
+					break
+				}
+				at += next
+				_, err = change.WriteAt(bytes.ToUpper(part), int64(at))
+				require.NoError(t, err)
+			}
+			require.NoError(t, change.Close())
+
+			more := rewrite(t, f)
+			states := map[outbox.State]int{}
+			for _, r := range list(t, f) {
+				states[r.State]++
+				require.Equal(t, r.State == outbox.Damaged, r.ID == id(2))
+			}
+			require.Equal(t, map[outbox.State]int{outbox.Waiting: 3 + more, outbox.Damaged: 1}, states)
+			put(t, f, updates, 9)
+			require.NoError(t, f.Close())
+		})
+	}
+}

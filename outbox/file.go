@@ -213,13 +213,24 @@ func (f *File) know(change func()) {
 // guard runs a transaction. bbolt panics on pages that contradict each other,
 // and reading a memory map behind the end of its file is a fault of memory:
 // both become an error here, and the end of the trust in the file.
-func (f *File) guard(do func() error) (err error) {
+func (f *File) guard(do func() error) error {
+	stuck := f.stuck
+	err := f.survive(do)
+	if f.stuck && !stuck {
+		f.distrust(err)
+		return f.lost
+	}
+	return err
+}
+
+// survive makes a panic of bbolt, or a fault of the memory that shows its pages,
+// an error.
+func (f *File) survive(do func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if recover() != nil { // what it says may quote the file
 			f.stuck = true
-			f.distrust(damagef("its pages contradict each other or cannot be read"))
-			err = f.lost
+			err = damagef("its pages contradict each other or cannot be read")
 		}
 	}()
 	return do()

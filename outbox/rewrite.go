@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"go.etcd.io/bbolt"
 )
@@ -31,8 +32,32 @@ type item struct {
 // records that were taken away are gone then. The file does so by itself when
 // its queues become empty, or when much was taken away.
 func (f *File) Compact() error {
-	return f.use("compact", func() error { return f.rewrite(f.items(nil)) })
+	return f.use("compact", func() error { return f.rewriteWith(nil) })
 }
+
+// rewriteWith rewrites the file with further items before its own. A record that
+// has become damaged is kept apart; the others do not wait for it.
+func (f *File) rewriteWith(first []item) error {
+	for {
+		err := f.rewrite(slices.Concat(first, f.items(nil)))
+		bad, ok := errors.AsType[*unreadable](err)
+		if !ok {
+			return err
+		}
+		if err := f.quarantineIf(bad.e, bad.err); err != nil {
+			return err
+		}
+	}
+}
+
+// unreadable is a record that could not be read for a new file.
+type unreadable struct {
+	e   *entry
+	err error
+}
+
+func (u *unreadable) Error() string { return u.err.Error() }
+func (u *unreadable) Unwrap() error { return u.err }
 
 // items are all records but one, in their order.
 func (f *File) items(but *entry) (all []item) {
@@ -87,7 +112,8 @@ func (f *File) rewrite(items []item) error {
 	next := &File{path: f.path, file: file, index: newIndex()}
 	err = tryLock(file)
 	if err == nil {
-		err = f.guard(func() error { return f.fill(next, items) })
+		// A fault of its pages says nothing of those of f.
+		err = next.survive(func() error { return f.fill(next, items) })
 	}
 	if err == nil {
 		err = os.Rename(name, f.path)
@@ -121,7 +147,7 @@ func (f *File) fill(next *File, items []item) (err error) {
 				if it.e != nil {
 					var err error
 					if it.Body, it.found, err = f.bytes(it.e); err != nil {
-						return err
+						return &unreadable{it.e, err}
 					}
 				}
 				e, head := newEntry(it.Record, next.index.last+1)

@@ -62,7 +62,7 @@ func (f *File) Salvage(path string) (done Salvaged, err error) {
 		}
 		done.Records = len(items)
 		if len(items) > 0 {
-			if err := f.rewrite(append(items, f.items(nil)...)); err != nil {
+			if err := f.rewriteWith(items); err != nil {
 				return err
 			}
 		}

@@ -89,34 +89,46 @@ func (c *command) purgeChannel(ctx context.Context, client *fogispubsub.Client, 
 }
 
 // purgeOutbox purges an outbox. A dry run only reads it, while a service has it.
-func (c *command) purgeOutbox(name string, named bool, logger *slog.Logger, choice durable.PurgeOptions) (err error) {
-	beside := filesBeside(name)
+func (c *command) purgeOutbox(name string, named bool, logger *slog.Logger, choice durable.PurgeOptions) error {
+	l := purgeLine{Place: "outbox", File: name, DryRun: choice.DryRun}
+	opened, err := l.purgeFile(name, logger, choice)
+	if errors.Is(err, fs.ErrNotExist) && !named { // nothing was ever put there
+		opened, err = true, nil
+	}
+	beside := filesBeside(name) // after Open, which renames a damaged file
 	for _, file := range beside {
 		fmt.Fprintf(c.stderr, "%s is not purged, and holds messages too: delete it, or put it back with outbox salvage and purge again\n", file)
 	}
 	if len(beside) > 0 {
-		err = fmt.Errorf("%d files beside the outbox are not purged", len(beside))
+		err = errors.Join(err, fmt.Errorf("%d files beside the outbox are not purged", len(beside)))
 	}
-	records, readErr := outbox.Read(name)
-	switch {
-	case errors.Is(readErr, fs.ErrNotExist) && !named: // nothing was ever put there
-		return errors.Join(err, printLine(c.stdout, purgeLine{Place: "outbox", File: name, DryRun: choice.DryRun}))
-	case readErr != nil:
-		return errors.Join(err, readErr)
+	if opened {
+		err = errors.Join(err, printLine(c.stdout, l))
 	}
-	l := purgeLine{Place: "outbox", File: name, DryRun: choice.DryRun}
+	return err
+}
+
+// purgeFile purges an outbox file, or counts what would go.
+func (l *purgeLine) purgeFile(name string, logger *slog.Logger, choice durable.PurgeOptions) (opened bool, err error) {
 	if choice.DryRun {
+		records, err := outbox.Read(name)
 		for _, r := range records {
 			l.count(r, choice)
 		}
-		return errors.Join(err, printLine(c.stdout, l))
+		return len(records) > 0 || err == nil, err
 	}
-	file, openErr := outbox.Open(name, outbox.Options{Logger: logger})
-	if openErr != nil { // which names the process that has it
-		return errors.Join(err, fmt.Errorf("the outbox is not purged: %w", openErr))
+	if _, err := os.Stat(name); err != nil { // Open would make it
+		return false, err
 	}
-	purgeErr := l.purge(file, choice)
-	return errors.Join(err, purgeErr, file.Close(), printLine(c.stdout, l))
+	file, err := outbox.Open(name, outbox.Options{Logger: logger})
+	if err != nil {
+		err = fmt.Errorf("the outbox is not purged: %w", err)
+		if errors.Is(err, outbox.ErrInUse) {
+			err = fmt.Errorf("%w; purge again when that process has stopped", err)
+		}
+		return false, err
+	}
+	return true, errors.Join(l.purge(file, choice), file.Close())
 }
 
 // count counts a record that is chosen, and tells whether it is.

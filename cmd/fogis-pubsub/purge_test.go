@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -134,6 +135,7 @@ func TestPurge_outboxInUse_namesTheProcessAfterTheRest(t *testing.T) {
 	require.Len(t, found, 6)
 	require.Contains(t, stderr, "the outbox is not purged")
 	require.Contains(t, stderr, fmt.Sprint(os.Getpid()))
+	require.Contains(t, stderr, "purge again when that process has stopped")
 	found, _ = purged(t, env, exitDone, "--match", "1", "--dry-run")
 	require.Equal(t, json.Number("2"), found["outbox"]["purged"], "a dry run only reads it")
 	require.NoError(t, holder.Close())
@@ -158,4 +160,21 @@ func TestPurge_wrongUsage(t *testing.T) {
 	for _, args := range [][]string{nil, {"--match", "1", "--before", "1h"}, {"--before", "yesterday"}, {"--before", "-1h"}} {
 		require.Equal(t, exitUsage, start(t, nil, "", append([]string{"purge"}, args...)...).wait(), args)
 	}
+}
+
+func TestPurge_oneDamagedRecord_keepsNoOtherFromBeingPurged(t *testing.T) {
+	t.Parallel()
+	path := newPurgeable(t)
+	image, err := os.ReadFile(path)
+	require.NoError(t, err)
+	changed := bytes.ReplaceAll(image, []byte(`"matchid":2`), []byte(`"matchid":9`))
+	require.NotEqual(t, image, changed)
+	require.NoError(t, os.WriteFile(path, changed, 0o600))
+	env := map[string]string{"REDIS_URL": realredis.Start(t).URL(), "FOGIS_OUTBOX_PATH": path}
+	found, _ := purged(t, env, exitDone, "--match", "1", "--force")
+	require.Equal(t, json.Number("2"), found["outbox"]["purged"])
+	records, err := outbox.Read(path)
+	require.NoError(t, err)
+	require.Len(t, records, 1)
+	require.Equal(t, outbox.Damaged, records[0].State)
 }

@@ -62,9 +62,8 @@
 // Order is judged between messages that were sent by publishers with streams
 // alone and whose outbox was whole. What the receiver refuses for good comes late,
 // by the stream; what was posted meanwhile and is newer must come again behind it,
-// so that the newest is the last. A snapshot that was not posted because a newer
-// one was may come behind that one. A message that came by pub/sub may be handled
-// by two processes, and the gap of a takeover may tell of one.
+// so that the newest is the last. A message that came by pub/sub may be handled by
+// two processes, and the gap of a takeover may tell of one.
 //
 // # What is checked
 //

@@ -241,12 +241,6 @@ func (c *checker) told(at int) bool {
 	return false
 }
 
-// leftOut tells whether a snapshot need not have been posted, since a newer one
-// was: the stream has it later.
-func leftOut(h, newer *handling) bool {
-	return h.Type == message.TypeMatchUpdates && h.via == string(message.ViaStream) && newer.overHTTP()
-}
-
 // inOrder tells whether the order of a message is promised: all that sent it
 // kept it in streams, its file was whole, and no receiver refused it for good
 // before what is newer came.
