@@ -52,7 +52,7 @@ const choreTime = 10 * time.Second
 // chores is what the holder does beside reading. What fails is tried again the
 // next time; what is refused is left to the next holder.
 func (l *Lease) chores(ctx context.Context) {
-	if l.lazy || time.Since(l.chored) < choreTime {
+	if l.lazy || !l.surveyed || time.Since(l.chored) < choreTime {
 		return
 	}
 	l.chored = time.Now()

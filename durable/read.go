@@ -162,7 +162,11 @@ func (l *Lease) readPending(ctx context.Context, s *session) ([]Entry, error) {
 func (l *Lease) readNew(ctx context.Context, s *session) (entries []Entry, stray bool, err error) {
 	newest, sent := l.newest(), time.Now()
 	all := s.client.Pipeline()
-	begins := all.Eval(ctx, beginsText, []string{StreamKey(l.r.channel)}, newest)
+	given := newest // or passed over, as what is requeued for another group
+	if newer(l.counted, given) {
+		given = l.counted
+	}
+	begins := all.Eval(ctx, beginsText, []string{StreamKey(l.r.channel)}, given)
 	read := all.XReadGroup(ctx, l.args(">", readBlock))
 	asked := l.size
 	after := all.XPendingExt(ctx, &redis.XPendingExtArgs{
@@ -182,7 +186,7 @@ func (l *Lease) readNew(ctx context.Context, s *session) (entries []Entry, stray
 	if !s.swept && isStray(after.Val(), newest, batch) {
 		return nil, true, nil
 	}
-	if err := l.checkTrimmed(ctx, s.client, begins, newest, batch); err != nil {
+	if err := l.checkTrimmed(ctx, s.client, begins, given, batch); err != nil {
 		return nil, false, err
 	}
 	fresh := l.fresh(batch)

@@ -39,7 +39,7 @@ func (l *Lease) survey(ctx context.Context, c *redis.Client) error {
 		}
 	}
 	other := newer(l.newest(), found.last) // another stream, whose IDs begin below
-	if !l.surveyed || other || anew {
+	if !l.surveyed || other || anew || newer(l.counted, found.delivered) {
 		if err := l.countFrom(ctx, c, found); err != nil {
 			return err
 		}

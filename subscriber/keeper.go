@@ -123,7 +123,7 @@ func (k *keeper) open(ctx context.Context) (up bool, err error) {
 		k.attempts = 0
 		k.outage = &Gap{
 			Session: k.name, Type: k.typ, Epoch: epoch, Channels: slices.Clone(k.channels),
-			Cause: causeOf(err), From: s.readTo, Stalled: time.Duration(s.stalledFor.Load() - s.stalledAtFrom), Err: err,
+			Cause: causeOf(err), From: s.knownTo(err), Stalled: time.Duration(s.stalledFor.Load() - s.stalledAtFrom), Err: err,
 		}
 		if ctx.Err() != nil { // Run ends, and with it the promise
 			k.outage = nil

@@ -2,6 +2,7 @@ package subscriber
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strconv"
 	"time"
@@ -107,10 +108,12 @@ func (s *session) sendProbe(payload string) bool {
 // in good order the server of the session lives on as a replica. What is published
 // still comes, by replication or the bus of the cluster, but the new master counts
 // nobody, so that publishers find too few receivers. Where the session was never
-// counted, as behind a proxy, that tells nothing.
+// counted, as behind a proxy, that tells nothing; nor does once, or while a lane is
+// full: the server may have closed the connection, with more to read in it.
 func (s *session) placeLoop() {
-	for counted := false; s.ctx.Err() == nil; sleep(s.ctx, s.k.run.opts.PingInterval, nil) {
-		n := int64(0)
+	counted, missed := false, 0
+	for ; s.ctx.Err() == nil; sleep(s.ctx, s.k.run.opts.PingInterval, nil) {
+		n, asked := int64(0), time.Since(s.began)
 		err := s.atMaster(s.k.channels[0], func(ctx context.Context, node redis.UniversalClient) (err error) {
 			n, err = topology.Listeners(ctx, node, s.probe.channel)
 			return err
@@ -118,14 +121,26 @@ func (s *session) placeLoop() {
 		switch {
 		case redis.HasErrorPrefix(err, "NOPERM"):
 			return
-		case err != nil:
+		case err != nil || s.stalled.Load():
 		case n > 0:
-			counted = true
+			counted, missed = true, 0
+			s.placed.Store(int64(asked))
 		case counted:
-			s.cancel(errElsewhere)
-			return
+			if missed++; missed == 2 {
+				s.cancel(errElsewhere)
+				return
+			}
 		}
 	}
+}
+
+// knownTo is a time before which nothing can have been published that was not
+// read. A server that publishers do not reach any more may answer PINGs for long.
+func (s *session) knownTo(end error) time.Time {
+	if placed := s.began.Add(time.Duration(s.placed.Load())); errors.Is(end, errElsewhere) && placed.Before(s.readTo) {
+		return placed
+	}
+	return s.readTo
 }
 
 // publishProbe publishes a probe.

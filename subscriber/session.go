@@ -58,6 +58,9 @@ type session struct {
 	stalledFor    atomic.Int64
 	stalledAtPing atomic.Int64
 	stalledAtFrom int64 // stalledAtPing of the PING of readTo
+	// placed is when the question was asked, since began, at which publishers
+	// counted the session last; 0 before the first answer.
+	placed atomic.Int64
 
 	helpers sync.WaitGroup // the goroutines of ping and probe
 	pong    chan struct{}
