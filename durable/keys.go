@@ -33,4 +33,6 @@ func leaseKey(channel, group string) string { return "{" + channel + "}:lease:" 
 //   - lease: how long the holder's lease lasts
 //   - released: the token of the last holder that gave its lease up in order
 //   - purged: what [Purge] deleted unread
+//   - counted: up to which entry the last holder counted, and how many had been
+//     added up to there
 func triesKey(channel, group string) string { return "{" + channel + "}:tries:" + group }

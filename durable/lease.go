@@ -35,6 +35,7 @@ type Lease struct {
 	mu      sync.Mutex // guards what follows
 	waiting waiting
 	handled string // the newest that is known to be handled, as Redis has it
+	forNext string // what was counted, for the next holder
 
 	reading // of the goroutine that calls Read
 }
@@ -111,7 +112,7 @@ func (l *Lease) Release(ctx context.Context) (err error) {
 		}
 		// A second attempt for a connection of the pool that was dead already.
 		for range 2 {
-			if err = done(l.number(ctx, releaseScript, l.keys(), l.token)); err == nil || ctx.Err() != nil {
+			if err = done(l.number(ctx, releaseScript, l.keys(), l.token, l.countNote())); err == nil || ctx.Err() != nil {
 				break
 			}
 		}
@@ -220,5 +221,6 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 // until it must have noticed.
 var releaseScript = newSmallScript(underLease + `
 redis.call('HSET', KEYS[3], 'released', ARGV[1])
+if ARGV[2] ~= '' then redis.call('HSET', KEYS[3], 'counted', ARGV[2]) end
 return redis.call('DEL', KEYS[1])
 `)

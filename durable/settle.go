@@ -57,8 +57,8 @@ func (l *Lease) ack(ctx context.Context, newest string, tried, others []string) 
 	if last == newest {
 		last = ""
 	}
-	args := make([]any, 0, len(tried)+len(others)+5)
-	args = append(args, l.token, l.r.group, newest, len(tried), last)
+	args := make([]any, 0, len(tried)+len(others)+6)
+	args = append(args, l.token, l.r.group, newest, len(tried), last, l.countNote())
 	for _, ids := range [][]string{tried, others} {
 		for i := range ids {
 			args = append(args, &ids[i]) // a string in an any would be an allocation each
@@ -200,9 +200,9 @@ func (l *Lease) persist(ctx context.Context, op string, do func() error) error {
 // token.
 
 var ackScript = newScript(underLease + newerID + `
-local n = redis.call('XACK', KEYS[2], ARGV[2], unpack(ARGV, 6))
+local n = redis.call('XACK', KEYS[2], ARGV[2], unpack(ARGV, 7))
 local tried = tonumber(ARGV[4])
-if tried > 0 then redis.call('HDEL', KEYS[3], unpack(ARGV, 6, 5 + tried)) end
+if tried > 0 then redis.call('HDEL', KEYS[3], unpack(ARGV, 7, 6 + tried)) end
 if ARGV[3] ~= '' then
   local was = redis.call('HGET', KEYS[3], 'handled')
   if not was or newer(ARGV[3], was) then redis.call('HSET', KEYS[3], 'handled', ARGV[3]) end
@@ -211,6 +211,7 @@ if ARGV[5] ~= '' then
   local was = redis.call('HGET', KEYS[3], 'settled')
   if not was or newer(ARGV[5], was) then redis.call('HSET', KEYS[3], 'settled', ARGV[5]) end
 end
+if ARGV[6] ~= '' then redis.call('HSET', KEYS[3], 'counted', ARGV[6]) end
 return n
 `)
 

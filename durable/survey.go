@@ -3,6 +3,8 @@ package durable
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -18,6 +20,7 @@ type look struct {
 	read      int64 // entries ever read by the group; -1 is not known
 	pending   int64
 	handled   string // the newest entry handled; "" is none
+	counted   string // what the last holder counted
 }
 
 // survey looks at the group at the start of a session, makes it if it is not
@@ -40,7 +43,7 @@ func (l *Lease) survey(ctx context.Context, c *redis.Client) error {
 	}
 	other := newer(l.newest(), found.last) // another stream, whose IDs begin below
 	if !l.surveyed || other || anew || newer(l.counted, found.delivered) {
-		if err := l.countFrom(ctx, c, found); err != nil {
+		if err := l.countFrom(ctx, c, found, !anew && !l.surveyed); err != nil {
 			return err
 		}
 	}
@@ -95,15 +98,28 @@ func (l *Lease) begin(found look) (start string, read int64) {
 	return floor, -1
 }
 
-// countFrom begins to count at the newest entry that was delivered to the group.
-// What the server counts for the group is believed here alone: nobody has read
-// since it was right.
-func (l *Lease) countFrom(ctx context.Context, c *redis.Client, found look) error {
+// countFrom begins to count, with after where the holder before stopped, whose
+// count is in Redis: what was missing then and not told shows later. Else it begins
+// at the newest entry that was delivered to the group. What the server counts for
+// the group is believed here alone.
+func (l *Lease) countFrom(ctx context.Context, c *redis.Client, found look, after bool) error {
+	defer l.noteCount()
 	l.index, l.counted = found.read, found.delivered
-	switch {
-	case found.added < 0:
+	if found.added < 0 {
 		l.index = -1
-	case found.delivered == found.last && found.read != found.added && (found.pending == 0 || found.added == found.length):
+		return l.tellPurged(ctx)
+	}
+	id, n, ok := parseCount(found.counted)
+	if after && ok && n <= found.added && !newer(id, found.delivered) {
+		l.index, l.counted = n, id
+		return l.tellPurged(ctx)
+	}
+	l.index = -1
+	if err := l.tellPurged(ctx); err != nil { // which the count below holds
+		return err
+	}
+	l.index = found.read
+	if found.delivered == found.last && found.read != found.added && (found.pending == 0 || found.added == found.length) {
 		// Redis 7 forgets what was read when it loads its file.
 		l.index = found.added
 		return l.correct(ctx, c, found.delivered)
@@ -111,8 +127,37 @@ func (l *Lease) countFrom(ctx context.Context, c *redis.Client, found look) erro
 	return nil
 }
 
+// noteCount has the next acknowledgement, or Release, leave the count to the next
+// holder.
+func (l *Lease) noteCount() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.forNext = ""
+	if l.index >= 0 && l.counted != "" {
+		l.forNext = l.counted + " " + strconv.FormatInt(l.index, 10)
+	}
+}
+
+// countNote is what noteCount left.
+func (l *Lease) countNote() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.forNext
+}
+
+func parseCount(text string) (id string, n int64, ok bool) {
+	id, number, _ := strings.Cut(text, " ")
+	_, _, ok = parseID(id)
+	n, err := strconv.ParseInt(number, 10, 64)
+	return id, n, ok && err == nil && n >= 0
+}
+
 // count counts entries that were delivered to this lease, once.
 func (l *Lease) count(batch []redis.XMessage) {
+	if len(batch) == 0 {
+		return
+	}
+	defer l.noteCount()
 	for i := range batch {
 		if !newer(batch[i].ID, l.counted) {
 			continue
@@ -167,6 +212,7 @@ func (l *Lease) checkTrimmed(ctx context.Context, c *redis.Client, begins *redis
 	}
 	l.count(batch)
 	l.index = removed + int64(len(batch))
+	l.noteCount()
 	delivered := newest
 	if len(batch) > 0 {
 		delivered = batch[len(batch)-1].ID
@@ -210,12 +256,12 @@ func (l *Lease) makeGroup(ctx context.Context, c *redis.Client, start string, re
 	if err != nil {
 		return look{}, err
 	}
-	if len(answer) != 9 {
+	if len(answer) != 10 {
 		return look{}, errAnswer
 	}
 	var f look
 	var group int64
-	for i, target := range []any{&group, &f.first, &f.last, &f.length, &f.added, &f.delivered, &f.read, &f.pending, &f.handled} {
+	for i, target := range []any{&group, &f.first, &f.last, &f.length, &f.added, &f.delivered, &f.read, &f.pending, &f.handled, &f.counted} {
 		ok := false
 		switch target := target.(type) {
 		case *int64:
@@ -282,7 +328,8 @@ end
 local g = group or {}
 return {
   group and 1 or 0, first, stream['last-generated-id'] or '', stream['length'] or 0, stream['entries-added'] or -1,
-  g['last-delivered-id'] or '', g['entries-read'] or -1, g['pending'] or 0, redis.call('HGET', KEYS[3], 'handled') or ''
+  g['last-delivered-id'] or '', g['entries-read'] or -1, g['pending'] or 0, redis.call('HGET', KEYS[3], 'handled') or '',
+  redis.call('HGET', KEYS[3], 'counted') or ''
 }
 `)
 
