@@ -77,7 +77,10 @@ func TestClient_Publish_addressMovesWhileOldConnectionsLive(t *testing.T) {
 		move()
 		got := listen(to)
 		runSubscribed(t, to)
-		time.Sleep(time.Second) // in plain mode it may go to the replica for so long
+		wait(t, "the publisher to notice", func() bool { // in plain mode it asks once a second
+			_, err := from.Publish(t.Context(), message.SystemAlert{AlertType: "test", Severity: "info"})
+			return err == nil && log.Count("connected server is a master again") == 1
+		})
 
 		var want []string
 		for n := range 5 {

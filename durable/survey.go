@@ -30,8 +30,8 @@ func (l *Lease) survey(ctx context.Context, c *redis.Client) error {
 	if err != nil {
 		return err
 	}
-	anew := !found.group
-	if anew {
+	isNew := !found.group
+	if isNew {
 		start, read := l.begin(found)
 		if found, err = l.makeGroup(ctx, c, start, read); err != nil {
 			return err
@@ -42,8 +42,8 @@ func (l *Lease) survey(ctx context.Context, c *redis.Client) error {
 		}
 	}
 	other := newer(l.newest(), found.last) // another stream, whose IDs begin below
-	if !l.surveyed || other || anew || newer(l.counted, found.delivered) {
-		if err := l.countFrom(ctx, c, found, !anew && !l.surveyed); err != nil {
+	if !l.surveyed || other || isNew || newer(l.counted, found.delivered) {
+		if err := l.countFrom(ctx, c, found, !isNew && !l.surveyed); err != nil {
 			return err
 		}
 	}

@@ -103,7 +103,7 @@ func TestLease_Read_trimmedUnread_whereRedisDoesNotCount(t *testing.T) {
 		"an entry was deleted": func(t *testing.T, conn *redis.Client, read []durable.Entry) {
 			require.NoError(t, conn.XDel(t.Context(), durable.StreamKey(channel), read[1].StreamID).Err())
 		},
-		"the group was made anew": func(t *testing.T, conn *redis.Client, _ []durable.Entry) {
+		"the group was recreated": func(t *testing.T, conn *redis.Client, _ []durable.Entry) {
 			require.NoError(t, conn.XGroupDestroy(t.Context(), durable.StreamKey(channel), group).Err())
 		},
 	} {
@@ -130,7 +130,7 @@ func TestLease_Read_trimmedUnread_whereRedisDoesNotCount(t *testing.T) {
 				require.NoError(t, conn.XTrimMaxLen(t.Context(), durable.StreamKey(channel), 150).Err())
 				require.Equal(t, numbered(251, 400), ids(read(t, l, 150)))
 				list := missing.all()
-				if name == "the group was made anew" {
+				if name == "the group was recreated" {
 					require.Equal(t, durable.CauseVanished, list[0].Cause)
 					list = list[1:]
 				}

@@ -94,7 +94,7 @@ func TestBlackbox_secrets_argumentsAreNotShown(t *testing.T) {
 	}
 }
 
-// A secret can come from a file, and then stands in no argument and no variable.
+// A secret that comes from a file appears in no argument and no variable.
 func TestBlackbox_secrets_comeFromFiles(t *testing.T) {
 	t.Parallel()
 	server := realredis.Start(t, "--requirepass", inventedPassword)

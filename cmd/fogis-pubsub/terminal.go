@@ -55,7 +55,7 @@ func obeyed(r rune) bool {
 	return r != '\n' && r != '\t' && unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
 }
 
-// usersPlace is where the user stands in the forms of a URL that errors name.
+// usersPlace is the placeholder for a user in the URL forms that errors show.
 const usersPlace = "[user:password@"
 
 var userOfURL = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#"'@]+@`)
